@@ -1,0 +1,98 @@
+# Everything happens in .venv, made here from the lock (requirements/all.txt) with plain pip.
+#
+#   make demo PYTHON=python3.12     another interpreter (3.11 or newer)
+#   make demo PIP_EXTRA="--find-links wheels"    more words for every pip install
+#   make test ARGS="-k export -x"   words for pytest; for `demo` and `proof` likewise
+#   make demo V=1                   show what pip does
+#   make demo TORCH_INDEX=URL       torch from a package index of your choice
+#
+# TORCH_INDEX is for an index of CPU-only torch wheels: on Linux the ones on PyPI bring CUDA,
+# most of the 7 GB. The wheels of another index have other hashes, so torch and torchvision are
+# then installed at the locked versions but unchecked, the CUDA packages (nvidia-*, cuda-*,
+# triton) are left out, and all the rest still comes by hash.
+
+PYTHON ?= python3
+PIP_EXTRA ?=
+TORCH_INDEX ?=
+ARGS ?=
+UPGRADE ?=
+V ?=
+
+UV = 0.13.9
+LOCK = requirements/all.txt
+QUIET = $(if $(V),,-q)
+PIP = .venv/bin/python -m pip --disable-pip-version-check
+INSTALL = $(PIP) install $(QUIET) --no-deps $(PIP_EXTRA)
+STAMP = .venv/.installed
+FROM_TORCH_INDEX = ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
+
+# albumentations looks for updates over the network unless told not to.
+export NO_ALBUMENTATIONS_UPDATE = 1
+
+.PHONY: help install demo test proof lint lock clean
+.DEFAULT_GOAL = help
+
+help:
+	@echo "make demo    install, then the whole line on 7,500 images; ends in runs/demo"
+	@echo "make test    install, then the tests"
+	@echo "make proof   install, then measure the published figures (hours)"
+	@echo "make lint    install, then ruff, mypy and the import contracts"
+	@echo "make lock    pin the dependencies anew (UPGRADE=--upgrade for newer versions)"
+	@echo "make clean   remove .venv, caches and built packages; runs/ stays"
+	@echo "Options: PYTHON, PIP_EXTRA, TORCH_INDEX, ARGS, V; see the top of the Makefile."
+
+install: $(STAMP)
+
+demo: $(STAMP)
+	@.venv/bin/edgekd demo --out runs/demo $(ARGS)
+
+test: $(STAMP)
+	@.venv/bin/python -m pytest $(ARGS)
+
+proof: $(STAMP)
+	@.venv/bin/python -m benchmarks.demo $(ARGS)
+
+lint: $(STAMP)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+# uv resolves for all platforms at once, which pip cannot. It keeps the versions already locked
+# unless UPGRADE=--upgrade. The last line refuses a lock that names an index or a local file.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile -q --universal \
+	--generate-hashes --no-annotate $(UPGRADE)
+lock: .venv/bin/pip
+	@$(PIP) install $(QUIET) $(PIP_EXTRA) uv==$(UV)
+	$(COMPILE) pyproject.toml --extra all --extra dev -c requirements/constraints.in -o $(LOCK)
+	$(COMPILE) pyproject.toml -c $(LOCK) -o requirements/base.txt
+	$(COMPILE) pyproject.toml --extra tflite-runtime --python-version 3.11 \
+		--excludes requirements/tflite-runtime-excludes.in -o requirements/tflite-runtime.txt
+	@! grep -nE '://|^-' $(LOCK) requirements/base.txt requirements/tflite-runtime.txt
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .grimp_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): $(LOCK) pyproject.toml | .venv/bin/pip
+	@echo "Installing edgekd and its $$(grep -c '==' $(LOCK)) locked packages into .venv:" \
+		"minutes, and about 7 GB on Linux, where torch brings CUDA" >&2
+ifeq ($(TORCH_INDEX),)
+	@$(INSTALL) --require-hashes -r $(LOCK)
+else
+	@$(INSTALL) --index-url $(TORCH_INDEX) $$(grep -oE '^(torch|torchvision)==[^ ;]+' $(LOCK))
+	@awk '/^[^ #]/ { skip = /$(FROM_TORCH_INDEX)/ } !skip' $(LOCK) > .venv/lock-without-torch.txt
+	@$(INSTALL) --require-hashes -r .venv/lock-without-torch.txt
+endif
+	@$(INSTALL) --no-build-isolation -e .
+	@touch $@
+
+.venv/bin/pip:
+	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) not found; edgekd needs \
+	Python 3.11 or newer (Debian: apt-get install python3 python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: \
+	$$($(PYTHON) -V 2>&1) is too old; edgekd needs 3.11 or newer, say PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "error: $(PYTHON) cannot make \
+	environments; install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv

@@ -36,7 +36,8 @@ def test_parse_size(text: str | int, size_bytes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "MB", "2M", "2 megabytes", "-1MB", -5, "1,5MB", "nan", "1e6", "1.2.3MB", True, "٢MB"]
+    "text",
+    ["", "MB", "2M", "2 megabytes", "-1MB", -5, "1,5MB", "nan", "1e6", "1.2.3MB", True, "٢MB"],
 )
 def test_parse_size_refuses_and_says_what_it_expects(text: str | int) -> None:
     with pytest.raises(UsageError, match="expected a number with B, kB, MB, GB") as caught:

@@ -1,0 +1,143 @@
+"""Images through a bundle: `open_bundle(path).predict(images)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from edgekd import preprocess, runtimes
+from edgekd.bundle_files import BundleFiles
+from edgekd.errors import DataError, EdgeKDError
+from edgekd.metrics import softmax
+
+MODEL_NAMES = ("model.tflite", "model.onnx")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one image; `top` is (label, probability), most likely first.
+
+    `rejected` is True where the probability is below the bundle's `reject_below`. Where the image
+    could not be read, `error` says why, and there is no label.
+    """
+
+    path: str
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    rejected: bool = False
+    error: str | None = None
+
+
+def open_bundle(path: Path | str, threads: int = 1) -> Predictor:
+    """Returns the predictor of a bundle.zip or of its unpacked folder.
+
+    The .tflite model is used where there is one, else the .onnx.
+
+    Raises:
+        UsageError: nothing there.
+        EdgeKDError: a file is missing or damaged, or labels and model do not fit.
+    """
+    files = BundleFiles(Path(path))
+    names = [name for name in MODEL_NAMES if name in files.names]
+    if not names:
+        raise EdgeKDError(f"{path}: expected {' or '.join(MODEL_NAMES)} inside, found neither")
+    settings, labels = files.read_json("preprocess.json"), files.labels()
+    return Predictor(files.local_path(names[0]), labels, settings, threads, files)
+
+
+class Predictor:
+    """A model with its labels and preprocessing, ready for images.
+
+    `settings` is the content of preprocess.json, `keep` is held as long as the predictor lives.
+
+    Raises:
+        EdgeKDError: the settings are not whole, or the model's outputs and the labels differ.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        labels: list[str],
+        settings: dict[str, Any],
+        threads: int = 1,
+        keep: object = None,
+    ):
+        self.labels = labels
+        self.preprocess = preprocess.from_json(settings)
+        self.reject_below: float | None = settings.get("reject_below")
+        try:
+            self._activation = settings["outputs"][0]["activation"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise EdgeKDError(
+                f"preprocess.json: outputs[0].activation is missing ({error!r})"
+            ) from error
+        self._runner = runtimes.load(model, threads)
+        self._keep = keep
+        self._check_fit(model)
+
+    def predict(
+        self, images: Iterable[Path | str | Image.Image] | Path | str | Image.Image, top: int = 5
+    ) -> Iterator[Prediction]:
+        """Yields a prediction an image, in order; one that cannot be read gives its error."""
+        if isinstance(images, Path | str | Image.Image):
+            images = [images]
+        for index, image in enumerate(images):
+            name = _name(image, index)
+            try:
+                values = self.outputs(image)
+            except DataError as error:
+                yield Prediction(name, error=str(error))
+                continue
+            yield self._prediction(name, values, top)
+
+    def outputs(self, image: Path | str | Image.Image) -> np.ndarray:
+        """Returns the model's dequantized outputs for one image, float32 [K]: logits, as a rule.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        upright = _upright(image) if isinstance(image, Image.Image) else None
+        rgb = upright or preprocess.open_image(Path(str(image)))
+        pixels = preprocess.resized(rgb, self.preprocess)
+        values = preprocess.normalized(pixels, self.preprocess)
+        return runtimes.predict_logits(self._runner, values[None])[0]
+
+    def _prediction(self, name: str, values: np.ndarray, top: int) -> Prediction:
+        probs = values if self._activation == "softmax" else softmax(values)
+        order = np.argsort(-probs, kind="stable")
+        best = float(probs[order[0]])
+        return Prediction(
+            path=name,
+            label=self.labels[order[0]],
+            probability=best,
+            top=tuple((self.labels[index], float(probs[index])) for index in order[:top]),
+            rejected=self.reject_below is not None and best < self.reject_below,
+        )
+
+    def _check_fit(self, model: Path) -> None:
+        num_inputs = len(self._runner.inputs)
+        if num_inputs != 1:
+            raise EdgeKDError(f"{model.name}: expected one input, an image, found {num_inputs}")
+        num_outputs = self._runner.outputs[0].shape[-1]
+        if num_outputs != len(self.labels):
+            raise EdgeKDError(
+                f"{model.name}: it has {num_outputs} outputs, labels.txt has {len(self.labels)} "
+                "lines. They belong to different models"
+            )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # The same way as a file goes, so that both give the same answer.
+    return preprocess._to_rgb(ImageOps.exif_transpose(image))
+
+
+def _name(image: Path | str | Image.Image, index: int) -> str:
+    if isinstance(image, Image.Image):
+        return str(getattr(image, "filename", "") or f"image {index}")
+    return str(image)

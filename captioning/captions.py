@@ -1,0 +1,62 @@
+"""captions.parquet: one row a caption, written and read in item order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgekd.errors import DataError
+from edgekd.records import Caption
+from edgekd.store import atomic_path
+
+_SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("index", pa.int32()),
+        ("text", pa.string()),
+        ("template", pa.string()),
+        ("temperature", pa.float64()),
+        ("seed", pa.int64()),
+        ("teacher", pa.string()),
+        ("confidence", pa.float64()),
+        ("dropped", pa.string()),
+    ],
+    metadata={"edgekd_schema": "1"},
+)
+_ROWS_A_GROUP = 8192
+
+
+def save(captions: Iterable[Caption], path: Path) -> int:
+    """Writes the captions as they come, a row group at a time; returns how many."""
+    count = 0
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA) as writer:
+        rows: list[dict[str, object]] = []
+        for caption in captions:
+            rows.append(vars(caption))
+            count += 1
+            if len(rows) == _ROWS_A_GROUP:
+                writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+                rows = []
+        writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+    return count
+
+
+def load(path: Path) -> Iterable[Caption]:
+    """Yields the captions of a file, a row group at a time.
+
+    Raises:
+        DataError: not a captions file.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not readable as parquet ({error})") from error
+    missing = set(_SCHEMA.names) - set(file.schema_arrow.names)
+    if missing:
+        raise DataError(f"{path}: expected the columns of captions, missing {sorted(missing)}")
+    for batch in file.iter_batches(_ROWS_A_GROUP, columns=_SCHEMA.names):
+        for row in batch.to_pylist():
+            yield Caption(**row)

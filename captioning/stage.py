@@ -1,0 +1,306 @@
+"""Captioning: caption every image, filter the captions, make soft targets of what is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pydantic
+
+from edgekd.config import Section
+from edgekd.manifest import Manifest
+from edgekd.progress import Progress, silent
+from edgekd.records import Item, SoftTargets, Split
+from edgekd.store import RunStore, atomic_path, digest, file_sha256
+
+if TYPE_CHECKING:
+    from captioning.teachers.composed import ComposedHead
+
+CAPTION_SCHEMA = 1
+FILTER_SCHEMA = 1
+TARGETS_SCHEMA = 1
+
+
+class ComposedTeacherConfig(Section):
+    """The embedded teacher: an ImageNet backbone, measured attributes, sampled sentences."""
+
+    kind: Literal["composed"] = "composed"
+    backbone: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = (
+        "efficientnet_lite2"
+    )
+    weights: Path | None = pydantic.Field(None, description="local file instead of the package's")
+    image_size: int = pydantic.Field(224, ge=32, le=1024, description="pixels")
+    inverted: bool = pydantic.Field(
+        False, description="swap dark and light: for light objects on black"
+    )
+    names: bool = pydantic.Field(True, description="carry ImageNet names to the class names")
+    names_temperature: float = pydantic.Field(0.05, gt=0, description="of cosine similarities")
+    balance: bool = pydantic.Field(
+        True, description="names only: assume the classes equally frequent"
+    )
+    text_encoder: Path | None = pydantic.Field(
+        None, description="local MiniLM folder or .zip instead of the package's"
+    )
+
+
+class CaptionConfig(Section):
+    """Which teacher speaks, how often and at which temperatures."""
+
+    teacher: ComposedTeacherConfig = ComposedTeacherConfig()
+    captions_per_image: int = pydantic.Field(3, ge=1, le=64)
+    temperatures: list[float] = pydantic.Field(
+        [0.5, 1.0, 1.5], min_length=1, description="used in turn for an image's captions"
+    )
+    block_size: int = pydantic.Field(
+        512, ge=1, description="images between two saves; a stopped run repeats one block at most"
+    )
+
+    @pydantic.field_validator("temperatures")
+    @classmethod
+    def _positive(cls, temperatures: list[float]) -> list[float]:
+        if min(temperatures) <= 0:
+            raise ValueError(f"expected temperatures above 0, found {min(temperatures)}")
+        return temperatures
+
+
+class FilterConfig(Section):
+    """When a caption is dropped."""
+
+    near_duplicate_jaccard: float = pydantic.Field(
+        0.75, gt=0, le=1, description="of word pairs, captions of one image that name the same"
+    )
+    min_attribute: float = pydantic.Field(
+        0.03, ge=0, le=1, description="an attribute word measured below this contradicts the image"
+    )
+    min_confidence: float = pydantic.Field(
+        0.05, ge=0, le=1, description="the teacher's probability of the object it names"
+    )
+
+
+class TargetsConfig(Section):
+    """How captions and scores become one probability."""
+
+    evidence: Literal["both", "captions", "scores"] = "both"
+    caption_share: float = pydantic.Field(
+        0.3, ge=0, le=1, description="captions' share where no tune labels can fit it"
+    )
+    neighbours: int = pydantic.Field(
+        0, ge=0, description="average each target with this many nearest images (features)"
+    )
+
+
+def caption(
+    manifest: Manifest,
+    folder: Path,
+    config: CaptionConfig,
+    store: RunStore,
+    seed: int,
+    progress: Progress = silent,
+) -> tuple[list[Path], dict[str, Any]]:
+    """Writes captions/raw.parquet, captions/observations.npz and the teacher's head.
+
+    Returns the files and a summary for the report.
+    """
+    from captioning import captions as captions_io
+    from captioning.teachers import composed, speak
+    from captioning.teachers.backbone import Backbone
+
+    teacher = config.teacher
+    backbone = Backbone(teacher.backbone, teacher.weights)
+    items = manifest.items
+    settings = digest(teacher.model_dump(mode="json", include={"backbone", "weights", "image_size", "inverted"}))
+    blocks = store.path("captions", f"blocks-{settings[:8]}")
+    observed = speak.observe(items, folder, backbone, teacher, blocks, config.block_size, progress)
+    names, weights = None, [backbone.weights]
+    if teacher.names:
+        names, encoder_weights = speak.names_head(manifest, observed, teacher)
+        weights.append(encoder_weights)
+    head = composed.fit(
+        observed["features"].astype(np.float32),
+        observed["imagenet"].astype(np.float32),
+        labelled_rows(items, "train"),
+        labelled_rows(items, "tune"),
+        names,
+        manifest.task.num_classes,
+        seed,
+    )
+    observations = store.path("captions", "observations.npz")
+    logits = head.logits(observed["features"].astype(np.float32), observed["imagenet"])
+    with atomic_path(observations) as temporary:
+        np.savez(temporary, ids=[item.id for item in items], logits=logits, **observed)
+    head_path = store.path("captions", "teacher_head.npz")
+    save_head(head, head_path)
+    raw = store.path("captions", "raw.parquet")
+    count = captions_io.save(
+        speak.sentences(manifest, logits, observed["attributes"], config, seed), raw
+    )
+    speak.remove_blocks(blocks)
+    summary = {
+        "num_captions": count,
+        "teacher": teacher.kind,
+        "backbone": teacher.backbone,
+        "head": head.provenance,
+        "weights": [
+            {"name": w.name, "source": w.source, "sha256": w.sha256, "licence": w.licence}
+            for w in weights
+        ],
+    }
+    return [raw, observations, head_path], summary
+
+
+def filter_captions(
+    manifest: Manifest, config: FilterConfig, store: RunStore, progress: Progress = silent
+) -> tuple[list[Path], dict[str, Any]]:
+    """Writes captions.parquet: every caption, kept or dropped, and why."""
+    from collections import Counter
+
+    from captioning import captions as captions_io
+    from captioning.matching import Lexicon
+    from captioning.quality import filter_captions as apply_rules
+
+    observations = np.load(store.path("captions", "observations.npz"))
+    measured = dict(zip(observations["ids"].tolist(), observations["attributes"], strict=True))
+    raw = captions_io.load(store.path("captions", "raw.parquet"))
+    reasons: Counter[str] = Counter()
+    total = len(measured)
+
+    def counted() -> Any:
+        seen: set[str] = set()
+        for caption in apply_rules(raw, measured, Lexicon(manifest.task), **config.model_dump()):
+            reasons[(caption.dropped or "kept").split(":")[0]] += 1
+            if caption.item_id not in seen:
+                seen.add(caption.item_id)
+                progress(len(seen), total, "images")
+            yield caption
+
+    path = store.path("captions.parquet")
+    count = captions_io.save(counted(), path)
+    kept = reasons.pop("kept", 0)
+    return [path], {"num_made": count, "num_kept": kept, "dropped": dict(reasons)}
+
+
+def soft_targets(
+    manifest: Manifest,
+    config: TargetsConfig,
+    store: RunStore,
+    text_encoder: Path | None = None,
+    progress: Progress = silent,
+) -> tuple[list[Path], SoftTargets]:
+    """Writes targets/targets.npz from captions.parquet and the teacher's scores."""
+    from captioning import captions as captions_io
+    from captioning import soft_targets as st
+    from captioning.matching import Lexicon
+
+    ids = [item.id for item in manifest.items]
+    num_classes = manifest.task.num_classes
+    given, tune = labels_by_row(manifest.items, "train"), labels_by_row(manifest.items, "tune")
+    statements = st.read_statements(
+        captions_io.load(store.path("captions.parquet")),
+        ids,
+        Lexicon(manifest.task),
+        _by_meaning(manifest, text_encoder),
+    )
+    progress(1, 3, "captions read")
+    model = st.fit(statements, given, tune, num_classes)
+    captions_NK, counts = st.caption_probs(statements, model, len(ids), num_classes)
+    progress(2, 3, "captions matched")
+    scores_NK, features_ND = _scores(store, ids)
+    share = {"captions": 1.0, "scores": 0.0}.get(config.evidence)
+    if share is None:
+        share = st.caption_share(captions_NK, scores_NK, tune, config.caption_share)
+    # An image whose captions were all dropped abstains, unless captions are not the evidence.
+    weight = np.ones(len(ids)) if config.evidence == "scores" else counts > 0
+    mixed = share * captions_NK + (1 - share) * scores_NK
+    mixed = st.spread_over_neighbours(mixed, features_ND, config.neighbours)
+    path = store.path("targets", "targets.npz")
+    with atomic_path(path) as temporary:
+        np.savez(
+            temporary,
+            ids=ids,
+            probs=mixed.astype(np.float32),
+            captions_only=captions_NK.astype(np.float32),
+            scores_only=scores_NK.astype(np.float32),
+            weight=weight.astype(np.float32),
+            attributes=st.attribute_targets(statements, len(ids)),
+        )
+    provenance = {
+        "evidence": config.evidence,
+        "caption_share": share,
+        "reliability": {str(t): r for t, r in sorted(model.reliability.items())},
+        "attribute_weight": model.attribute_weight,
+        "neighbours": config.neighbours,
+        "num_abstained": int((weight == 0).sum()),
+    }
+    progress(3, 3, "targets written")
+    return [path], SoftTargets(str(path), file_sha256(path), len(ids), num_classes, provenance)
+
+
+def labels_by_row(items: list[Item], split: Split) -> dict[int, int]:
+    """Returns {row: label} of the labelled items of a split."""
+    return {
+        row: item.label
+        for row, item in enumerate(items)
+        if item.split == split and item.label is not None
+    }
+
+
+def labelled_rows(items: list[Item], split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (rows, labels) of the labelled items of a split, int64."""
+    labels = labels_by_row(items, split)
+    return np.array(list(labels), dtype=np.int64), np.array(list(labels.values()), dtype=np.int64)
+
+
+def save_head(head: ComposedHead, path: Path) -> None:
+    """Writes the fitted head's arrays, enough to rebuild the teacher for export."""
+    arrays: dict[str, Any] = {
+        "probe_weight": head.probe_weight,
+        "names_weight": head.names_weight,
+    }
+    if head.probe_coef_DK is not None:
+        arrays |= {"probe_coef": head.probe_coef_DK, "probe_intercept": head.probe_intercept_K}
+    if head.names is not None:
+        arrays |= {
+            "names_source": head.names.source_1000E,
+            "names_target": head.names.target_KE,
+            "names_temperature": head.names.temperature,
+            "names_bias": head.names.bias_K,
+        }
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def load_teacher(config: ComposedTeacherConfig, store: RunStore) -> tuple[Any, Any]:
+    """Returns (torch module [B, 3, H, W] -> class logits [B, K], its Preprocess) for export."""
+    from captioning.teachers.backbone import Backbone, preprocess_for
+    from captioning.teachers.module import TeacherModule
+
+    arrays = dict(np.load(store.path("captions", "teacher_head.npz")))
+    module = TeacherModule(Backbone(config.backbone, config.weights), arrays)
+    return module.eval(), preprocess_for(config.image_size, config.inverted)
+
+
+def _scores(store: RunStore, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    from edgekd.metrics import softmax
+
+    observations = np.load(store.path("captions", "observations.npz"))
+    assert observations["ids"].tolist() == ids
+    return softmax(observations["logits"]), observations["features"].astype(np.float32)
+
+
+def _by_meaning(manifest: Manifest, text_encoder: Path | None) -> Any:
+    """A function from a sentence that names no class to class weights; loads MiniLM when asked."""
+    state: dict[str, Any] = {}
+
+    def weights(text: str) -> np.ndarray:
+        from captioning.sentences import SentenceEncoder
+        from edgekd.metrics import softmax
+
+        if not state:
+            state["encoder"] = SentenceEncoder(text_encoder)
+            prompts = [f"a photo of a {name}" for name in manifest.task.classes]
+            state["classes"] = state["encoder"].encode(prompts)
+        similarity = state["encoder"].encode([text]) @ state["classes"].T
+        return softmax(similarity, temperature=0.05)[0]
+
+    return weights

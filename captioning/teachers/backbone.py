@@ -1,0 +1,71 @@
+"""An ImageNet classifier as the composed teacher's eye: features and ImageNet logits.
+
+B images, D features, H W height and width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from timm.data import ImageNetInfo
+
+from edgekd.records import Preprocess
+from edgekd.weights import WeightsFile, find, in_order
+
+# Trained on (pixel - 127) / 128.
+_MEAN, _STD = 127 / 255, 128 / 255
+
+
+def preprocess_for(image_size: int, inverted: bool) -> Preprocess:
+    """Returns the backbone's preprocessing; `inverted` swaps dark and light.
+
+    Inversion is (255 - pixel), which is the same as a negative std.
+    """
+    mean, std = (1 - _MEAN, -_STD) if inverted else (_MEAN, _STD)
+    return Preprocess(
+        image_size, image_size, (mean,) * 3, (std,) * 3, resize="stretch", interpolation="bicubic"
+    )
+
+
+class Backbone(torch.nn.Module):
+    """EfficientNet-Lite with its ImageNet classifier (TensorFlow weights, SAME padding)."""
+
+    def __init__(self, name: str, weights: Path | None = None):
+        super().__init__()
+        self.weights: WeightsFile = find(name, weights)
+        network = timm.create_model(f"tf_{name}", pretrained=False)
+        network.load_state_dict(in_order(_read(self.weights.path), network.state_dict()))
+        self.network = network.eval()
+        self.num_features: int = network.num_features
+
+    def forward(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns features [B, D] and ImageNet logits [B, 1000]."""
+        maps = self.network.forward_features(images_BCHW)
+        features = self.network.forward_head(maps, pre_logits=True)
+        return features, self.network.classifier(features)
+
+    @torch.inference_mode()
+    def observe(self, images_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns features [B, D] and ImageNet logits [B, 1000], float32."""
+        device = next(self.network.parameters()).device
+        # The NHWC memory stays as it is: permuted, it is channels_last, which runs faster.
+        images = torch.from_numpy(images_BHWC).permute(0, 3, 1, 2).to(device)
+        features, logits = self(images)
+        return features.cpu().numpy(), logits.cpu().numpy()
+
+
+def imagenet_names() -> list[list[str]]:
+    """Returns for each of the 1,000 classes its WordNet lemmas, the first the most usual."""
+    info = ImageNetInfo()
+    return [info.index_to_description(index).split(", ") for index in range(info.num_classes())]
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,137 @@
+"""The composed teacher at work: observe images in blocks, fit names, sample sentences."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from captioning.attributes import measure
+from captioning.prompts import sample_sentence
+from captioning.sentences import SentenceEncoder
+from captioning.teachers.backbone import Backbone, imagenet_names, preprocess_for
+from captioning.teachers.composed import NamesHead, fit_names
+from edgekd.manifest import Manifest
+from edgekd.metrics import softmax
+from edgekd.preprocess import normalized, open_image, resized
+from edgekd.progress import Progress
+from edgekd.records import Caption, Item
+from edgekd.store import atomic_path, digest
+from edgekd.weights import WeightsFile
+
+if TYPE_CHECKING:
+    from captioning.stage import CaptionConfig, ComposedTeacherConfig
+
+_BATCH = 32
+
+
+def observe(
+    items: list[Item],
+    folder: Path,
+    backbone: Backbone,
+    teacher: ComposedTeacherConfig,
+    blocks: Path,
+    block_size: int,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Returns features [N, D] and ImageNet logits [N, 1000], float16, and attributes [N, A].
+
+    Saved block by block under the digest of the block's items; blocks that are there are read.
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    for start in range(0, len(items), block_size):
+        block = items[start : start + block_size]
+        path = blocks / f"{digest([item.id for item in block])[:16]}.npz"
+        if not path.is_file():
+            observed = _observe_block(block, folder, backbone, teacher, start, len(items), progress)
+            with atomic_path(path) as temporary:
+                np.savez(temporary, **observed)
+        parts.append(dict(np.load(path)))
+        progress(start + len(block), len(items), "images")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def remove_blocks(blocks: Path) -> None:
+    """Removes the block files once everything is in one file."""
+    shutil.rmtree(blocks, ignore_errors=True)
+
+
+def names_head(
+    manifest: Manifest, observed: dict[str, np.ndarray], teacher: ComposedTeacherConfig
+) -> tuple[NamesHead, WeightsFile]:
+    """Returns the names head balanced on the training images, and the encoder's weights."""
+    encoder = SentenceEncoder(teacher.text_encoder)
+    lemmas = imagenet_names()
+    flat = encoder.encode([lemma for names in lemmas for lemma in names])
+    bounds = np.cumsum([0] + [len(names) for names in lemmas])
+    # All synonyms averaged with the first name: .48 against .44 on Caltech-101.
+    source = np.stack(
+        [flat[a:b].mean(axis=0) + flat[a] for a, b in zip(bounds, bounds[1:], strict=False)]
+    )
+    source /= np.linalg.norm(source, axis=1, keepdims=True)
+    target = np.stack(
+        [_class_vector(encoder, manifest, name) for name in manifest.task.classes]
+    )
+    train = np.array([item.split == "train" for item in manifest.items])
+    imagenet = observed["imagenet"][train].astype(np.float32)
+    head = fit_names(source, target, imagenet, teacher.names_temperature, teacher.balance)
+    return head, encoder.weights
+
+
+def sentences(
+    manifest: Manifest,
+    logits_NK: np.ndarray,
+    attributes_NA: np.ndarray,
+    config: CaptionConfig,
+    seed: int,
+) -> Iterator[Caption]:
+    """Yields every item's captions; each depends on the seed, the item and its index only."""
+    probs_NK = softmax(logits_NK)
+    name = f"composed/{config.teacher.backbone}"
+    for item, probs, measured in zip(manifest.items, probs_NK, attributes_NA, strict=True):
+        for index in range(config.captions_per_image):
+            temperature = config.temperatures[index % len(config.temperatures)]
+            caption_seed = int(digest([seed, item.id, index])[:12], 16)
+            rng = np.random.default_rng(caption_seed)
+            text, template, confidence = sample_sentence(
+                probs, measured, manifest.task.classes, temperature, rng
+            )
+            yield Caption(
+                item.id, index, text, template, temperature, caption_seed, name, confidence
+            )
+
+
+def _observe_block(
+    block: list[Item],
+    folder: Path,
+    backbone: Backbone,
+    teacher: ComposedTeacherConfig,
+    done: int,
+    total: int,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    preprocess = preprocess_for(teacher.image_size, teacher.inverted)
+    features, logits, attributes = [], [], []
+    for start in range(0, len(block), _BATCH):
+        images = [open_image(folder / item.path) for item in block[start : start + _BATCH]]
+        batch = np.stack([resized(image, preprocess) for image in images])
+        batch_features, batch_logits = backbone.observe(normalized(batch, preprocess))
+        features.append(batch_features.astype(np.float16))
+        logits.append(batch_logits.astype(np.float16))
+        attributes.append(np.stack([measure(image) for image in images]))
+        progress(done + start + len(images), total, "images")
+    return {
+        "features": np.concatenate(features),
+        "imagenet": np.concatenate(logits),
+        "attributes": np.concatenate(attributes),
+    }
+
+
+def _class_vector(encoder: SentenceEncoder, manifest: Manifest, name: str) -> np.ndarray:
+    words = [name, *manifest.task.synonyms.get(name, ())]
+    vectors = encoder.encode([word.replace("_", " ") for word in words])
+    mean = vectors.mean(axis=0) + vectors[0]
+    return mean / np.linalg.norm(mean)

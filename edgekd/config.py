@@ -1,0 +1,138 @@
+"""YAML in, one frozen pydantic model out; every fault listed at once by its dotted key."""
+
+from __future__ import annotations
+
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from edgekd.errors import ConfigError, UsageError, closest
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+class Section(pydantic.BaseModel):
+    """Base of every config section: unknown keys are refused, values do not change."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Returns the mapping in a YAML file.
+
+    Raises:
+        UsageError: no such file.
+        ConfigError: not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        raise UsageError(f"config: no file '{path}'. Write one with: edgekd init FOLDER")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"not readable as YAML: {error}"], str(path)) from error
+    if not isinstance(values, dict):
+        found = "nothing" if values is None else type(values).__name__
+        raise ConfigError([f"expected keys and values at the top, found {found}"], str(path))
+    return values
+
+
+def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Returns a copy of `values` with each `a.b=c` set; c is read as YAML.
+
+    Raises:
+        UsageError: an override without '=', or one that goes through a plain value.
+    """
+    result = _copy(values)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {override}: expected KEY=VALUE, for example distill.steps=500")
+        node = result
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"--set {override}: '{parent}' holds a value, not keys")
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {override}: value is not readable as YAML") from error
+    return result
+
+
+def parse(model: type[Model], values: dict[str, Any], source: str = "config") -> Model:
+    """Returns the validated config.
+
+    Raises:
+        ConfigError: lists every fault with its dotted key and, for unknown keys, the closest one.
+    """
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise ConfigError([_fault(model, item) for item in error.errors()], source) from error
+
+
+def load(model: type[Model], path: Path, overrides: list[str] | None = None) -> Model:
+    """Returns the config in a YAML file with `--set` overrides applied."""
+    return parse(model, apply_overrides(read_yaml(path), overrides or []), str(path))
+
+
+def dump_yaml(config: pydantic.BaseModel) -> str:
+    """Returns the resolved config as YAML, keys in the order of the code."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _fault(model: type[pydantic.BaseModel], item: Any) -> str:
+    location = [part for part in item["loc"] if not str(part).endswith("Config")]
+    key = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(model, item["loc"][:-1])
+        return f"{key}: unknown key.{closest(str(item['loc'][-1]), known)}"
+    if item["type"] == "missing":
+        return f"{key}: missing, and it has no default"
+    if item["type"] == "literal_error":
+        expected = item["ctx"]["expected"]
+        options = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
+        return f"{key}: unknown '{item['input']}', expected {expected}.{closest(item['input'], options)}"
+    if item["type"] == "value_error":
+        return f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"])
+    found = repr(item["input"])
+    return f"{key}: {_lower_first(item['msg'])}, found {found[:60]}"
+
+
+def _known_keys(model: Any, location: typing.Sequence[Any]) -> list[str]:
+    """The field names of the section at `location`; follows unions by their tag."""
+    candidates = [model]
+    for part in location:
+        following: list[Any] = []
+        for candidate in candidates:
+            for leaf in _models_in(candidate):
+                if str(part) in leaf.model_fields:
+                    following.append(leaf.model_fields[str(part)].annotation)
+                elif _tag(leaf) == part:
+                    following.append(leaf)
+        candidates = following or candidates
+    return [name for c in candidates for leaf in _models_in(c) for name in leaf.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, pydantic.BaseModel) else []
+    return [leaf for part in typing.get_args(annotation) for leaf in _models_in(part)]
+
+
+def _tag(model: type[pydantic.BaseModel]) -> Any:
+    kind = model.model_fields.get("kind")
+    return kind.default if kind is not None else None
+
+
+def _copy(values: Any) -> Any:
+    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

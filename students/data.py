@@ -1,0 +1,135 @@
+"""Training images as bytes on disk, and the augmented, seeded batches that are drawn from them.
+
+N images, B batch, H W height and width, K classes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+
+from edgekd.config import Section
+from edgekd.preprocess import normalized, open_image, resized
+from edgekd.progress import Progress
+from edgekd.records import Item, Preprocess, to_dict
+from edgekd.store import RunStore, atomic_path, digest
+
+
+class AugmentConfig(Section):
+    """Random changes of a training image (albumentations); 0 switches one off."""
+
+    flip: float = pydantic.Field(0.5, ge=0, le=1, description="chance of a horizontal flip")
+    shift: float = pydantic.Field(0.08, ge=0, le=0.5, description="share of the side, both ways")
+    scale: float = pydantic.Field(0.1, ge=0, le=0.5, description="zoom by 1 +- this")
+    rotate: float = pydantic.Field(8.0, ge=0, le=180, description="degrees, both ways")
+    brightness: float = pydantic.Field(0.2, ge=0, le=1, description="brightness and contrast")
+    cutout: float = pydantic.Field(0.5, ge=0, le=1, description="chance of one erased rectangle")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Pixels [N, H, W, 3] uint8 with targets [N, K], their weights [N] and labels [N] (-1: none)."""
+
+    pixels: np.ndarray
+    probs: np.ndarray
+    weight: np.ndarray
+    labels: np.ndarray
+
+    def only(self, rows: np.ndarray) -> TrainingData:
+        """The same for some rows."""
+        return TrainingData(
+            self.pixels[rows], self.probs[rows], self.weight[rows], self.labels[rows]
+        )
+
+
+def image_cache(
+    items: list[Item], folder: Path, preprocess: Preprocess, store: RunStore, progress: Progress
+) -> np.ndarray:
+    """Returns the resized images, uint8 [N, H, W, 3], memory-mapped from the run's cache.
+
+    Built once for a list of items and a size; only resizing is cached, never normalization.
+    """
+    key = digest([[item.id for item in items], to_dict(preprocess)])[:16]
+    path = store.path("cache", f"images-{preprocess.height}px-{key}.npy")
+    if not path.is_file():
+        shape = (len(items), preprocess.height, preprocess.width, 3)
+        with atomic_path(path) as temporary:
+            pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            for row, item in enumerate(items):
+                pixels[row] = resized(open_image(folder / item.path), preprocess)
+                if row % 100 == 99 or row + 1 == len(items):
+                    progress(row + 1, len(items), "images resized")
+            pixels.flush()
+    return np.load(path, mmap_mode="r")
+
+
+class Augment:
+    """albumentations' pipeline of an AugmentConfig; the same seed gives the same images."""
+
+    def __init__(self, config: AugmentConfig):
+        # albumentations asks the network for updates on import unless told not to.
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        import albumentations as A
+
+        affine = A.Affine(
+            translate_percent=(-config.shift, config.shift),
+            scale=(1 - config.scale, 1 + config.scale),
+            rotate=(-config.rotate, config.rotate),
+            p=0.8,
+        )
+        erase = A.CoarseDropout(
+            num_holes_range=(1, 1),
+            hole_height_range=(0.15, 0.4),
+            hole_width_range=(0.15, 0.4),
+            fill="random_uniform",
+            p=config.cutout,
+        )
+        light = A.RandomBrightnessContrast(config.brightness, config.brightness, p=0.5)
+        steps: list[Any] = [A.HorizontalFlip(p=config.flip)] if config.flip else []
+        steps += [affine] if config.shift or config.scale or config.rotate else []
+        steps += [light] if config.brightness else []
+        steps += [erase] if config.cutout else []
+        self._compose = A.Compose(steps)
+
+    def __call__(self, pixels_BHWC: np.ndarray, seed: int) -> np.ndarray:
+        """Returns the augmented copies, uint8 [B, H, W, 3]."""
+        self._compose.set_random_seed(seed)
+        return np.stack([self._compose(image=image)["image"] for image in pixels_BHWC])
+
+
+def batches(
+    data: TrainingData,
+    preprocess: Preprocess,
+    augment: Augment,
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    num_steps: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields (images float32 [B, H, W, 3], probs [B, K], weight [B], labels [B]) for each step.
+
+    A batch depends on the seed and its step only, so a resumed run sees what it would have seen.
+    """
+    for step in range(first_step, num_steps):
+        rows = rows_of_step(len(data.labels), batch_size, seed, step)
+        pixels = augment(np.ascontiguousarray(data.pixels[rows]), seed=seed * 1_000_003 + step)
+        images = normalized(pixels, preprocess)
+        yield images, data.probs[rows], data.weight[rows], data.labels[rows]
+
+
+def rows_of_step(num_rows: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Returns the rows of one step: passes over shuffled data without a gap, int64 [B]."""
+    start = step * batch_size
+    positions = np.arange(start, start + batch_size)
+    rows = np.empty(batch_size, dtype=np.int64)
+    for epoch in range(positions[0] // num_rows, positions[-1] // num_rows + 1):
+        order = np.random.default_rng([seed, epoch]).permutation(num_rows)
+        here = positions // num_rows == epoch
+        rows[here] = order[positions[here] % num_rows]
+    return rows

@@ -1,0 +1,68 @@
+"""The student networks: timm's MobileNets and EfficientNet-Lites by their timm names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+
+from edgekd.records import Preprocess
+from edgekd.weights import WeightsFile, find, in_order
+from students.catalogue import STUDENTS
+
+
+def build(
+    architecture: str, num_classes: int, weights: Path | None = None, pretrained: bool = False
+) -> tuple[torch.nn.Module, WeightsFile | None]:
+    """Returns a fresh student, or one that starts from ImageNet weights with a new classifier.
+
+    Raises:
+        WeightsError: `pretrained` and no weights are to be had.
+    """
+    entry = STUDENTS[architecture]
+    if not pretrained:
+        return timm.create_model(architecture, num_classes=num_classes), None
+    found = find(entry.weights or architecture, weights)
+    network = timm.create_model(entry.pretrained_as or architecture, num_classes=1000)
+    if found.path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        tensors = load_file(found.path)
+    else:
+        tensors = torch.load(found.path, map_location="cpu", weights_only=True)
+    network.load_state_dict(in_order(tensors, network.state_dict()))
+    network.reset_classifier(num_classes)
+    return network, found
+
+
+def default_preprocess(image_size: int) -> Preprocess:
+    """Returns the students' preprocessing: values in [-1, 1], what mobile apps feed."""
+    return Preprocess(image_size, image_size)
+
+
+def num_params(network: torch.nn.Module) -> int:
+    """Returns the number of parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def num_macs(network: torch.nn.Module, image_size: int) -> int:
+    """Returns multiply-accumulates for one image (torch-pruning's counter)."""
+    import torch_pruning
+
+    was_training = network.training
+    network.eval()
+    example = torch.zeros(1, 3, image_size, image_size, device=device_of(network))
+    macs, _ = torch_pruning.utils.count_ops_and_params(network, example)
+    network.train(was_training)
+    return int(macs)
+
+
+def device_of(network: torch.nn.Module) -> torch.device:
+    """Returns where the network's parameters lie."""
+    return next(network.parameters()).device
+
+
+def best_device() -> torch.device:
+    """Returns a GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

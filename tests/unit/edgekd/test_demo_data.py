@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import io
+import itertools
 import tarfile
 from collections import Counter
 
@@ -84,4 +85,4 @@ def test_file_order_tells_neither_class_nor_split(rows) -> None:
 
 
 def _share_of_equal_neighbours(values: list[str]) -> float:
-    return float(np.mean([a == b for a, b in zip(values, values[1:], strict=False)]))
+    return float(np.mean([a == b for a, b in itertools.pairwise(values)]))

@@ -76,8 +76,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): $(LOCK) pyproject.toml | .venv/bin/pip
-	@echo "Installing edgekd and its $$(grep -c '==' $(LOCK)) locked packages into .venv:" \
-		"minutes, and about 7 GB on Linux, where torch brings CUDA" >&2
+	@echo "Installing edgekd and its $$(grep -c '==' $(LOCK)) locked packages into .venv: minutes," \
+		"$(if $(TORCH_INDEX),torch from TORCH_INDEX,about 7 GB on Linux where torch brings CUDA)" >&2
 ifeq ($(TORCH_INDEX),)
 	@$(INSTALL) --require-hashes -r $(LOCK)
 else

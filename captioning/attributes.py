@@ -76,15 +76,17 @@ def measure(image: Image.Image) -> np.ndarray:
 def split(measured_A: np.ndarray) -> dict[str, np.ndarray]:
     """Returns each attribute's part of a measured vector [..., A]."""
     bounds = np.cumsum([0] + [len(words) for words in ATTRIBUTES.values()])
-    return {
-        name: measured_A[..., bounds[i] : bounds[i + 1]] for i, name in enumerate(ATTRIBUTES)
-    }
+    return {name: measured_A[..., bounds[i] : bounds[i + 1]] for i, name in enumerate(ATTRIBUTES)}
 
 
 def _border(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate(
-        [pixels[:2].reshape(-1, pixels.shape[-1]), pixels[-2:].reshape(-1, pixels.shape[-1]),
-         pixels[:, :2].reshape(-1, pixels.shape[-1]), pixels[:, -2:].reshape(-1, pixels.shape[-1])]
+        [
+            pixels[:2].reshape(-1, pixels.shape[-1]),
+            pixels[-2:].reshape(-1, pixels.shape[-1]),
+            pixels[:, :2].reshape(-1, pixels.shape[-1]),
+            pixels[:, -2:].reshape(-1, pixels.shape[-1]),
+        ]
     )
 
 

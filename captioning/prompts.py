@@ -23,8 +23,12 @@ TEMPLATES: tuple[Template, ...] = (
     Template("product", "A {contrast} product picture of a {colour}, {texture} {object}."),
     Template("form", "A {shape}, {size} {object} that looks {brightness} and {texture}."),
     Template("scene", "On a {setting} background: a {colour} {object}, {shape} in outline."),
-    Template("hedged", "This looks like a {brightness} {object}, perhaps a {second}; {shape}, {size}."),
-    Template("unsure", "Probably a {colour} {object}, possibly a {second}, with a {texture} surface."),
+    Template(
+        "hedged", "This looks like a {brightness} {object}, perhaps a {second}; {shape}, {size}."
+    ),
+    Template(
+        "unsure", "Probably a {colour} {object}, possibly a {second}, with a {texture} surface."
+    ),
 )
 
 
@@ -48,7 +52,9 @@ def sample_sentence(
     rest[first] = 0
     second = int(rng.choice(len(names), p=rest / rest.sum())) if rest.sum() > 0 else first
     words = {
-        attribute: ATTRIBUTES[attribute][rng.choice(len(part), p=_at_temperature(part, temperature))]
+        attribute: ATTRIBUTES[attribute][
+            rng.choice(len(part), p=_at_temperature(part, temperature))
+        ]
         for attribute, part in split(measured_A).items()
     }
     text = template.text.format(object=names[first], second=names[second], **words)

@@ -146,7 +146,9 @@ def attribute_targets(statements: list[Statement], num_items: int) -> np.ndarray
     counts = np.zeros((num_items, len(WORDS)), dtype=np.float32)
     for statement in statements:
         counts[statement.row, list(statement.mentions.words)] += 1
-    parts = [part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in split(counts).values()]
+    parts = [
+        part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in split(counts).values()
+    ]
     return np.concatenate(parts, axis=1)
 
 

@@ -11,7 +11,7 @@ import pydantic
 from edgekd.config import Section
 from edgekd.manifest import Manifest
 from edgekd.progress import Progress, silent
-from edgekd.records import Item, SoftTargets, Split
+from edgekd.records import Item, Preprocess, SoftTargets, Split
 from edgekd.store import RunStore, atomic_path, digest, file_sha256
 
 if TYPE_CHECKING:
@@ -109,9 +109,13 @@ def caption(
     teacher = config.teacher
     backbone = Backbone(teacher.backbone, teacher.weights)
     items = manifest.items
-    settings = digest(teacher.model_dump(mode="json", include={"backbone", "weights", "image_size", "inverted"}))
+    settings = digest(
+        teacher.model_dump(mode="json", include={"backbone", "weights", "image_size", "inverted"})
+    )
     blocks = store.path("captions", f"blocks-{settings[:8]}")
-    observed = speak.observe(items, folder, backbone, teacher, blocks, config.block_size, progress)
+    observed = speak.observe(
+        items, folder, backbone, teacher_preprocess(teacher), blocks, config.block_size, progress
+    )
     names, weights = None, [backbone.weights]
     if teacher.names:
         names, encoder_weights = speak.names_head(manifest, observed, teacher)
@@ -140,10 +144,18 @@ def caption(
         "num_captions": count,
         "teacher": teacher.kind,
         "backbone": teacher.backbone,
+        "num_params": sum(p.numel() for p in backbone.network.parameters()) + head.num_params,
         "head": head.provenance,
         "weights": [
-            {"name": w.name, "source": w.source, "sha256": w.sha256, "licence": w.licence}
-            for w in weights
+            {
+                "name": file.name,
+                "source": file.source,
+                "sha256": file.sha256,
+                "licence": file.licence,
+                "size_bytes": file.path.stat().st_size,
+                "used": file is backbone.weights or head.names_weight > 0,
+            }
+            for file in weights
         ],
     }
     return [raw, observations, head_path], summary
@@ -270,14 +282,26 @@ def save_head(head: ComposedHead, path: Path) -> None:
         np.savez(temporary, **arrays)
 
 
+def teacher_preprocess(config: ComposedTeacherConfig) -> Preprocess:
+    """Returns how the teacher's images are prepared.
+
+    Trained on (pixel - 127) / 128. Inversion is (255 - pixel), the same as a negative std.
+    """
+    mean, std = 127 / 255, 128 / 255
+    if config.inverted:
+        mean, std = 1 - mean, -std
+    size = config.image_size
+    return Preprocess(size, size, (mean,) * 3, (std,) * 3, "stretch", "bicubic")
+
+
 def load_teacher(config: ComposedTeacherConfig, store: RunStore) -> tuple[Any, Any]:
     """Returns (torch module [B, 3, H, W] -> class logits [B, K], its Preprocess) for export."""
-    from captioning.teachers.backbone import Backbone, preprocess_for
+    from captioning.teachers.backbone import Backbone
     from captioning.teachers.module import TeacherModule
 
     arrays = dict(np.load(store.path("captions", "teacher_head.npz")))
     module = TeacherModule(Backbone(config.backbone, config.weights), arrays)
-    return module.eval(), preprocess_for(config.image_size, config.inverted)
+    return module.eval(), teacher_preprocess(config)
 
 
 def _scores(store: RunStore, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:

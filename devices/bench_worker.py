@@ -52,7 +52,7 @@ def measure(
     memory_before = _reset_peak()
     _say({"phase": "loading"})
     start = time.perf_counter()
-    runner = runtimes.load(Path(path), threads)
+    runner = runtimes.load(Path(path), threads, quiet=False)
     init_ms = _ms_since(start)
     arrays = random_inputs(runner.inputs, seed)
     _say({"phase": "running"})

@@ -131,7 +131,9 @@ def _tag(model: type[pydantic.BaseModel]) -> Any:
 
 
 def _copy(values: Any) -> Any:
-    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+    return (
+        {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+    )
 
 
 def _lower_first(text: str) -> str:

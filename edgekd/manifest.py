@@ -26,7 +26,11 @@ from edgekd.store import atomic_path, file_sha256
 
 SCHEMA = 1
 _SPLIT_FOLDERS: dict[str, Split] = {
-    "train": "train", "tune": "tune", "val": "val", "valid": "val", "validation": "val",
+    "train": "train",
+    "tune": "tune",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
     "test": "test",
 }
 
@@ -163,8 +167,7 @@ def save(manifest: Manifest, path: Path) -> None:
     import pyarrow.parquet as pq
 
     columns = {
-        name: [getattr(item, name) for item in manifest.items]
-        for name in Item.__dataclass_fields__
+        name: [getattr(item, name) for item in manifest.items] for name in Item.__dataclass_fields__
     }
     meta = {
         "schema": SCHEMA,
@@ -206,7 +209,11 @@ def load(path: Path) -> Manifest:
 def split_of(key: str, seed: int, fractions: SplitFractions) -> Split:
     """Returns the split of a content digest (or group): the same key always gets the same one."""
     draw = int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big") / 2**64
-    for split, share in (("test", fractions.test), ("val", fractions.val), ("tune", fractions.tune)):
+    for split, share in (
+        ("test", fractions.test),
+        ("val", fractions.val),
+        ("tune", fractions.tune),
+    ):
         if draw < share:
             return split  # type: ignore[return-value]
         draw -= share
@@ -294,9 +301,7 @@ def _class_names(config: DataConfig, sources: list[_Source]) -> list[str]:
     return list(config.classes)
 
 
-def _item(
-    folder: Path, source: _Source, classes: list[str], config: DataConfig, seed: int
-) -> Item:
+def _item(folder: Path, source: _Source, classes: list[str], config: DataConfig, seed: int) -> Item:
     path = folder / source.path
     if not path.is_file():
         raise DataError(f"{path}: named in the labels file but not there")

@@ -28,8 +28,18 @@ _CSS = {
     _TEACHER: "var(--teacher)",
     _ON_ACCENT: "var(--on-accent)",
 }
-_ROLE_COLOURS = {"student": _STUDENT, "labels_alone": _LABELS_ALONE, "teacher": _TEACHER}
-_ROLE_NAMES = {"student": "student", "labels_alone": "labels alone", "teacher": "teacher"}
+_ROLE_COLOURS = {
+    "student": _STUDENT,
+    "student_pruned": _TEACHER,  # drawn only in the training curves, where no teacher is
+    "labels_alone": _LABELS_ALONE,
+    "teacher": _TEACHER,
+}
+_ROLE_NAMES = {
+    "student": "student",
+    "student_pruned": "recovery after pruning",
+    "labels_alone": "labels alone",
+    "teacher": "teacher",
+}
 _FORMAT_MARKERS = {"tflite": "o", "onnx": "s"}
 _FORMAT_NAMES = {"tflite": "TFLite", "onnx": "ONNX"}
 _FILL_ALPHA = {"fp32": 0.0, "fp16": 0.4, "int8": 1.0}

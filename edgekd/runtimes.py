@@ -5,6 +5,9 @@ N images, H W height and width, K outputs.
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +16,14 @@ import numpy as np
 from edgekd.errors import EdgeKDError, UsageError
 from edgekd.records import TensorSpec
 
-_ORT_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8",
-               "tensor(int32)": "int32", "tensor(int64)": "int64", "tensor(float16)": "float16"}
+_ORT_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(float16)": "float16",
+}
 
 
 class Runner(Protocol):
@@ -28,8 +37,8 @@ class Runner(Protocol):
     def invoke(self, *arrays: np.ndarray) -> list[np.ndarray]: ...
 
 
-def load(path: Path, threads: int = 1) -> Runner:
-    """Returns a runner for a .tflite or .onnx file.
+def load(path: Path, threads: int = 1, quiet: bool = True) -> Runner:
+    """Returns a runner for a .tflite or .onnx file; `quiet` mutes what native code says of itself.
 
     Raises:
         UsageError: no such file, or another kind of file.
@@ -38,20 +47,23 @@ def load(path: Path, threads: int = 1) -> Runner:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     if path.suffix == ".tflite":
-        return TfliteRunner(path, threads)
+        return TfliteRunner(path, threads, quiet)
     if path.suffix == ".onnx":
         return OnnxRunner(path, threads)
-    raise UsageError(f"{path}: expected a .tflite or .onnx file, found '{path.suffix or 'no suffix'}'")
+    raise UsageError(
+        f"{path}: expected a .tflite or .onnx file, found '{path.suffix or 'no suffix'}'"
+    )
 
 
 class TfliteRunner:
     """LiteRT's interpreter, or tflite-runtime's where only that is installed."""
 
-    def __init__(self, path: Path, threads: int = 1):
+    def __init__(self, path: Path, threads: int = 1, quiet: bool = True):
         interpreter_class, self.runtime, self.version = _interpreter_class()
         try:
-            self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _muted() if quiet else contextlib.nullcontext():
+                self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise EdgeKDError(f"{path}: {self.runtime} refuses it ({error})") from error
         self.inputs = [_tflite_spec(d) for d in self._interpreter.get_input_details()]
@@ -121,6 +133,19 @@ def dequantize(values: np.ndarray, spec: TensorSpec) -> np.ndarray:
     if spec.scale is None or spec.zero_point is None:
         return values.astype(np.float32)
     return (values.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Within it, nothing native reaches stderr: LiteRT announces its delegate there each time."""
+    saved = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def _interpreter_class() -> tuple[Any, str, str]:

@@ -155,9 +155,7 @@ def _from_hub(name: str, known: Packaged) -> WeightsFile:
         raise WeightsError(_three_ways(name, known)) from error
     tensors = files["model.safetensors"]
     path = tensors if len(files) == 1 else tensors.parent
-    return WeightsFile(
-        name, path, f"hub {known.hub_repo}", file_sha256(tensors), known.licence
-    )
+    return WeightsFile(name, path, f"hub {known.hub_repo}", file_sha256(tensors), known.licence)
 
 
 def _three_ways(name: str, known: Packaged) -> str:

@@ -76,7 +76,9 @@ class Augment:
         # albumentations asks the network for updates on import unless told not to.
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations as A
+        import cv2
 
+        cv2.setNumThreads(0)  # its threads and torch's would fight for the same cores
         affine = A.Affine(
             translate_percent=(-config.shift, config.shift),
             scale=(1 - config.scale, 1 + config.scale),

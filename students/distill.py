@@ -66,6 +66,8 @@ def train(
     is saved at every evaluation to `state_path` and read from there when it exists, so a stopped
     training goes on; the caller removes it.
     """
+    # Averages shrink towards zero; numbers below float32's normal range are many times slower.
+    torch.set_flush_denormal(True)
     network.train()
     average = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(
@@ -75,9 +77,7 @@ def train(
     first_step = _resume(state_path, network, average, optimizer, result)
     every = max(1, recipe.steps // recipe.evaluations)
     losses: list[float] = []
-    stream = batches(
-        data, preprocess, augment, recipe.batch_size, seed, first_step, recipe.steps
-    )
+    stream = batches(data, preprocess, augment, recipe.batch_size, seed, first_step, recipe.steps)
     for step, batch in enumerate(stream, start=first_step):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * _schedule(step, recipe)
@@ -147,7 +147,9 @@ def _record(
     result: Training, average: torch.nn.Module, evaluate: Evaluate | None, step: int, loss: float
 ) -> None:
     metrics = evaluate(average) if evaluate else {}
-    result.history.append({"step": step, "loss": loss} | {f"tune_{k}": v for k, v in metrics.items()})
+    result.history.append(
+        {"step": step, "loss": loss} | {f"tune_{k}": v for k, v in metrics.items()}
+    )
     better = not metrics or not result.best_metrics or _rank(metrics) >= _rank(result.best_metrics)
     if better:
         result.best_state = _cpu_state(average)

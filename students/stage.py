@@ -57,7 +57,9 @@ class DistillConfig(Section):
     @classmethod
     def _known(cls, arch: str) -> str:
         if arch not in STUDENTS:
-            raise ValueError(f"unknown '{arch}'.{closest(arch, STUDENTS)} See: edgekd list students")
+            raise ValueError(
+                f"unknown '{arch}'.{closest(arch, STUDENTS)} See: edgekd list students"
+            )
         return arch
 
     @pydantic.model_validator(mode="after")
@@ -97,7 +99,9 @@ def distill(
     data, evaluate = _training_data(manifest, folder, config, store, progress)
     spoken = np.flatnonzero((data.weight > 0) | (data.labels >= 0))
     recipe = _recipe(config, config.steps)
-    return _fit("student", manifest, data.only(spoken), recipe, config, store, seed, evaluate, progress)
+    return _fit(
+        "student", manifest, data.only(spoken), recipe, config, store, seed, evaluate, progress
+    )
 
 
 def labels_alone(
@@ -117,9 +121,19 @@ def labels_alone(
     labelled = np.flatnonzero(data.labels >= 0)
     if len(labelled) == 0:
         raise DataError("baseline: no training image carries a label. Set baseline.enabled: false")
-    recipe = _recipe(config.model_copy(update={"kd_weight": 0.0, "label_weight": 1.0}), config.steps)
+    recipe = _recipe(
+        config.model_copy(update={"kd_weight": 0.0, "label_weight": 1.0}), config.steps
+    )
     return _fit(
-        "labels_alone", manifest, data.only(labelled), recipe, config, store, seed, evaluate, progress
+        "labels_alone",
+        manifest,
+        data.only(labelled),
+        recipe,
+        config,
+        store,
+        seed,
+        evaluate,
+        progress,
     )
 
 
@@ -147,8 +161,18 @@ def prune(
     )
     recipe = _recipe(recovery, config.recovery_steps)
     pruned = pruned.to(models.best_device())
-    training = _run(pruned, "student_pruned", spoken, recipe, distill_config, store, seed + 1,
-                    evaluate, progress, [config.model_dump(), parent.sha256])
+    training = _run(
+        pruned,
+        "student_pruned",
+        spoken,
+        recipe,
+        distill_config,
+        store,
+        seed + 1,
+        evaluate,
+        progress,
+        [config.model_dump(), parent.sha256],
+    )
     record = checkpoint.save(
         pruned,
         store.path("checkpoints", "student_pruned.safetensors"),
@@ -159,6 +183,7 @@ def prune(
         metrics=training.best_metrics,
         pruning=cuts,
     )
+    _remove_states(store, "student_pruned")
     return _outputs(store, record), _summary(record, training, {"lr": config.recovery_lr})
 
 
@@ -232,13 +257,24 @@ def _fit(
         steps = max(1, int(recipe.steps * config.screen))
         for lr in config.lr:
             short = replace(recipe, lr=lr, steps=steps, evaluations=1)
-            training = _run(fresh(), f"{name}-lr{lr:g}", data, short, config, store, seed,
-                            evaluate, progress, [])
+            training = _run(
+                fresh(),
+                f"{name}-lr{lr:g}",
+                data,
+                short,
+                config,
+                store,
+                seed,
+                evaluate,
+                progress,
+                [],
+            )
             screened[lr] = training.best_metrics["accuracy"]
     lr = max(screened, key=lambda lr: screened[lr]) if screened else config.lr[0]
     network = fresh()
-    training = _run(network, name, data, replace(recipe, lr=lr), config, store, seed, evaluate,
-                    progress, [])
+    training = _run(
+        network, name, data, replace(recipe, lr=lr), config, store, seed, evaluate, progress, []
+    )
     record = checkpoint.save(
         network,
         store.path("checkpoints", f"{name}.safetensors"),
@@ -247,10 +283,11 @@ def _fit(
         preprocess=models.default_preprocess(config.image_size),
         metrics=training.best_metrics,
     )
-    for state in store.path("checkpoints").glob(f"{name}*.state"):
-        state.unlink()
+    _remove_states(store, name)
     chosen = {"lr": lr, "screened": {f"{k:g}": v for k, v in screened.items()}}
-    return _outputs(store, record), _summary(record, training, chosen | {"images": len(data.labels)})
+    return _outputs(store, record), _summary(
+        record, training, chosen | {"images": len(data.labels)}
+    )
 
 
 def _run(
@@ -274,8 +311,23 @@ def _run(
     key = digest([to_dict(recipe), config.model_dump(mode="json"), targets, seed, salt])[:12]
     state = store.path("checkpoints", f"{name}.{key}.state")
     preprocess = default_preprocess(config.image_size)
-    return train(network, data, preprocess, Augment(config.augment), recipe, seed, evaluate, state,
-                 progress, name)
+    return train(
+        network,
+        data,
+        preprocess,
+        Augment(config.augment),
+        recipe,
+        seed,
+        evaluate,
+        state,
+        progress,
+        name,
+    )
+
+
+def _remove_states(store: RunStore, name: str) -> None:
+    for state in store.path("checkpoints").glob(f"{name}*.state"):
+        state.unlink()
 
 
 def _recipe(config: DistillConfig, steps: int) -> Recipe:

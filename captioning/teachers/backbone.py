@@ -12,22 +12,7 @@ import timm
 import torch
 from timm.data import ImageNetInfo
 
-from edgekd.records import Preprocess
 from edgekd.weights import WeightsFile, find, in_order
-
-# Trained on (pixel - 127) / 128.
-_MEAN, _STD = 127 / 255, 128 / 255
-
-
-def preprocess_for(image_size: int, inverted: bool) -> Preprocess:
-    """Returns the backbone's preprocessing; `inverted` swaps dark and light.
-
-    Inversion is (255 - pixel), which is the same as a negative std.
-    """
-    mean, std = (1 - _MEAN, -_STD) if inverted else (_MEAN, _STD)
-    return Preprocess(
-        image_size, image_size, (mean,) * 3, (std,) * 3, resize="stretch", interpolation="bicubic"
-    )
 
 
 class Backbone(torch.nn.Module):

@@ -17,7 +17,7 @@ import numpy as np
 from edgekd.metrics import negative_log_likelihood, softmax
 
 _C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-_PROBE_WEIGHTS = tuple(np.geomspace(0.1, 2.0, 27))
+_PROBE_WEIGHTS = tuple(np.geomspace(0.1, 4.0, 33))
 _NAMES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 _MIN_LABELS_TO_FIT = 20
 
@@ -56,6 +56,11 @@ class ComposedHead:
         if self.names is not None and self.names_weight > 0:
             total = total + self.names_weight * self.names.logits(imagenet_N1000)
         return np.asarray(total)
+
+    @property
+    def num_params(self) -> int:
+        """Learned numbers beside the backbone's."""
+        return sum(a.size for a in (self.probe_coef_DK, self.probe_intercept_K) if a is not None)
 
 
 def fit_names(

@@ -12,13 +12,13 @@ import numpy as np
 from captioning.attributes import measure
 from captioning.prompts import sample_sentence
 from captioning.sentences import SentenceEncoder
-from captioning.teachers.backbone import Backbone, imagenet_names, preprocess_for
+from captioning.teachers.backbone import Backbone, imagenet_names
 from captioning.teachers.composed import NamesHead, fit_names
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
 from edgekd.preprocess import normalized, open_image, resized
 from edgekd.progress import Progress
-from edgekd.records import Caption, Item
+from edgekd.records import Caption, Item, Preprocess
 from edgekd.store import atomic_path, digest
 from edgekd.weights import WeightsFile
 
@@ -32,7 +32,7 @@ def observe(
     items: list[Item],
     folder: Path,
     backbone: Backbone,
-    teacher: ComposedTeacherConfig,
+    preprocess: Preprocess,
     blocks: Path,
     block_size: int,
     progress: Progress,
@@ -46,7 +46,9 @@ def observe(
         block = items[start : start + block_size]
         path = blocks / f"{digest([item.id for item in block])[:16]}.npz"
         if not path.is_file():
-            observed = _observe_block(block, folder, backbone, teacher, start, len(items), progress)
+            observed = _observe_block(
+                block, folder, backbone, preprocess, start, len(items), progress
+            )
             with atomic_path(path) as temporary:
                 np.savez(temporary, **observed)
         parts.append(dict(np.load(path)))
@@ -72,9 +74,7 @@ def names_head(
         [flat[a:b].mean(axis=0) + flat[a] for a, b in zip(bounds, bounds[1:], strict=False)]
     )
     source /= np.linalg.norm(source, axis=1, keepdims=True)
-    target = np.stack(
-        [_class_vector(encoder, manifest, name) for name in manifest.task.classes]
-    )
+    target = np.stack([_class_vector(encoder, manifest, name) for name in manifest.task.classes])
     train = np.array([item.split == "train" for item in manifest.items])
     imagenet = observed["imagenet"][train].astype(np.float32)
     head = fit_names(source, target, imagenet, teacher.names_temperature, teacher.balance)
@@ -108,12 +108,11 @@ def _observe_block(
     block: list[Item],
     folder: Path,
     backbone: Backbone,
-    teacher: ComposedTeacherConfig,
+    preprocess: Preprocess,
     done: int,
     total: int,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    preprocess = preprocess_for(teacher.image_size, teacher.inverted)
     features, logits, attributes = [], [], []
     for start in range(0, len(block), _BATCH):
         images = [open_image(folder / item.path) for item in block[start : start + _BATCH]]

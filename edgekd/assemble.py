@@ -1,0 +1,344 @@
+"""From what the stages left to the one dict of the report. Figures come from the run alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from edgekd import __version__, machine, metrics
+from edgekd.manifest import Manifest
+from edgekd.preprocess import open_image
+from edgekd.records import BenchmarkResult, ExportedModel, Item, ReportRow, Share, to_dict
+
+_THUMBNAIL = 96
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a report is made of: the config, the manifest, and each stage's result."""
+
+    config: dict[str, Any]
+    folder: Path
+    data_folder: Path
+    manifest: Manifest
+    results: dict[str, Any]
+    exported: list[ExportedModel]
+
+
+def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the report (schema 1) of a run; `costs` are the stages with seconds and memory."""
+    rows = [_row(facts, record, chosen) for record in facts.exported]
+    teacher = _teacher(facts)
+    return to_dict(
+        {
+            "schema": 1,
+            "name": facts.config["name"],
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "edgekd_version": __version__,
+            "command": " ".join(["edgekd", *sys.argv[1:]]),
+            "seed": facts.config["seed"],
+            "machine": machine.describe(),
+            "versions": machine.versions(),
+            "task": {
+                "classes": facts.manifest.task.classes,
+                "data": facts.data_folder.name,
+                "licence": facts.config["data"]["licence"],
+            },
+            "labels": facts.manifest.counts(),
+            "headline": _headline(facts, chosen, teacher),
+            "rows": rows,
+            "teacher": teacher,
+            "targets": _targets(facts),
+            "confusion": _confusion(chosen),
+            "captions": facts.results["filter"] | {"samples": _samples(facts)},
+            "distillation": _distillation(facts),
+            "stages": costs,
+            "cost": _cost(facts),
+            "gates": facts.results["check"]["gates"],
+            "skipped": [
+                {"path": path, "reason": reason} for path, reason in facts.manifest.skipped
+            ],
+            "notes": _notes(facts),
+        }
+    )
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Returns the report of a run folder."""
+    from edgekd import report as reports
+
+    return reports.load(folder)
+
+
+def share(right_N: np.ndarray) -> Share | None:
+    """Returns the share of True with its Wilson interval; None for no items."""
+    if len(right_N) == 0:
+        return None
+    low, high = metrics.wilson_interval(int(right_N.sum()), len(right_N))
+    return Share(float(right_N.mean()), low, high, len(right_N))
+
+
+def test_image(manifest: Manifest) -> Item:
+    """Returns the image that travels in the bundle: the first by digest of test, else of all."""
+    items = manifest.of("test") or manifest.items
+    return min(items, key=lambda item: item.id)
+
+
+def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
+    """Returns what MODEL_CARD.md says, in the terms of `export.model_card.ModelCard`."""
+    config = facts.config
+    test = chosen.metrics.get("test")
+    figures = []
+    if test:
+        figures = [
+            {"name": "accuracy on test", **test["accuracy"]},
+            {"name": "calibration error on test", "value": test["calibration_error"]},
+        ]
+    if "parity" in chosen.metrics:
+        agreement = chosen.metrics["parity"]["agreement"]
+        figures.append({"name": "agreement with the fp32 file", "value": agreement})
+    head = facts.results["caption"]["head"]
+    return {
+        "name": config["name"],
+        "intended_use": "Telling apart images of: " + ", ".join(facts.manifest.task.classes) + ".",
+        "architecture": f"{config['distill']['arch']}, {chosen.model}, {chosen.precision}",
+        "num_params": chosen.num_params,
+        "num_macs": chosen.num_macs,
+        "metrics": figures,
+        "latency": [
+            to_dict(b) for b in facts.results.get("bench", []) if b["model"] == _file(chosen)
+        ],
+        "data": {"name": facts.data_folder.name, "licence": config["data"]["licence"]},
+        "labels": facts.manifest.counts(),
+        "teacher": {
+            "name": f"{config['caption']['teacher']['kind']}/{config['caption']['teacher']['backbone']}",
+            "licence": ", ".join(sorted({w["licence"] for w in _weights(facts) if w["used"]})),
+            "note": f"probe: {head['probe']}",
+        },
+        "limits": [
+            "Answers one of the classes for every image, also for one that shows none of them.",
+            "Accuracy was measured on images like the training images; others may do worse.",
+            "model.onnx takes float32 input of the same layout and normalization.",
+        ],
+    }
+
+
+def licences(facts: Facts) -> dict[str, str]:
+    """Returns the licence of the data and of every weights file."""
+    found = {w["name"]: w["licence"] for w in _weights(facts) if w["used"]}
+    return {"data": facts.config["data"]["licence"], **found}
+
+
+def _row(facts: Facts, record: ExportedModel, chosen: ExportedModel) -> ReportRow:
+    test = record.metrics.get("test")
+    role = record.model if record.model in ("teacher", "labels_alone") else "student"
+    return ReportRow(
+        model=record.model,
+        role=role,  # type: ignore[arg-type]
+        format=record.format,
+        precision=record.precision,
+        path=record.path,
+        size_bytes=record.size_bytes,
+        zipped_bytes=record.zipped_bytes,
+        num_params=record.num_params,
+        num_macs=record.num_macs,
+        accuracy=Share(**test["accuracy"]) if test else None,
+        calibration_error=test["calibration_error"] if test else None,
+        agreement_with_fp32=record.metrics.get("parity", {}).get("agreement"),
+        latency=_latency(facts, record),
+        chosen=record.path == chosen.path,
+        note="with its head" if role == "teacher" else "",
+    )
+
+
+def _latency(facts: Facts, record: ExportedModel) -> BenchmarkResult | None:
+    for result in facts.results.get("bench") or []:
+        if result["model"] == _file(record):
+            return BenchmarkResult(**result)
+    return None
+
+
+def _headline(facts: Facts, chosen: ExportedModel, teacher: dict[str, Any]) -> dict[str, Any]:
+    alike = {
+        record.model: record
+        for record in facts.exported
+        if (record.format, record.precision) == (chosen.format, chosen.precision)
+    }
+    alone = alike.get("labels_alone")
+    unpruned = next(
+        (r for r in facts.exported if r.model == "student" and r.precision == "fp32"
+         and r.format == chosen.format), None,
+    )  # fmt: skip
+    return {
+        "model": chosen.model,
+        "path": chosen.path,
+        "format": chosen.format,
+        "precision": chosen.precision,
+        "size_bytes": chosen.size_bytes,
+        "num_params": chosen.num_params,
+        "accuracy": _accuracy(chosen),
+        "labels_alone_accuracy": _accuracy(alone) if alone else None,
+        "gain_over_labels_alone": _gain(facts, chosen, alone),
+        "teacher_accuracy": teacher["accuracy"],
+        "teacher_bytes": sum(w["size_bytes"] for w in _weights(facts) if w["used"])
+        + (facts.folder / "captions" / "teacher_head.npz").stat().st_size,
+        "teacher_params": facts.results["caption"]["num_params"],
+        "teacher_int8_bytes": alike["teacher"].size_bytes if "teacher" in alike else None,
+        "baseline_bytes": unpruned.size_bytes if unpruned else None,
+        "baseline_params": unpruned.num_params if unpruned else None,
+    }
+
+
+def _accuracy(record: ExportedModel) -> dict[str, Any] | None:
+    return record.metrics["test"]["accuracy"] if "test" in record.metrics else None
+
+
+def _gain(
+    facts: Facts, chosen: ExportedModel, alone: ExportedModel | None
+) -> dict[str, float] | None:
+    if alone is None or "test" not in chosen.metrics:
+        return None
+    logits = np.load(facts.folder / "exports" / "logits.npz")
+    labels = logits["test/labels"]
+    right, reference = (
+        logits[f"{_file(record)}/test"].argmax(axis=1) == labels for record in (chosen, alone)
+    )
+    value, low, high = metrics.paired_difference_interval(right, reference)
+    return {"value": value, "low": low, "high": high}
+
+
+def _teacher(facts: Facts) -> dict[str, Any]:
+    observations = np.load(facts.folder / "captions" / "observations.npz")
+    rows, labels = _test_rows(facts, observations["ids"])
+    right = observations["logits"][rows].argmax(axis=1) == labels
+    caption = facts.results["caption"]
+    return {
+        "kind": caption["teacher"],
+        "name": caption["backbone"],
+        "accuracy": share(right),
+        "weights": [w for w in _weights(facts) if w["used"]],
+        "note": "; ".join(f"{key}: {value}" for key, value in caption["head"].items()),
+    }
+
+
+def _weights(facts: Facts) -> list[dict[str, Any]]:
+    return facts.results["caption"]["weights"]
+
+
+def _test_rows(facts: Facts, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    row_of = {item_id: row for row, item_id in enumerate(ids.tolist())}
+    labelled = [item for item in facts.manifest.of("test") if item.label is not None]
+    rows = np.array([row_of[item.id] for item in labelled], dtype=np.int64)
+    return rows, np.array([item.label for item in labelled], dtype=np.int64)
+
+
+def _targets(facts: Facts) -> dict[str, Any]:
+    targets = np.load(facts.folder / "targets" / "targets.npz")
+    rows, labels = _test_rows(facts, targets["ids"])
+    named = {"captions_only": "captions_only", "scores_only": "scores_only", "both": "probs"}
+    shares = {
+        name: share(targets[key][rows].argmax(axis=1) == labels) for name, key in named.items()
+    }
+    provenance = facts.results["targets"]["provenance"]
+    note = "; ".join(f"{key}: {value}" for key, value in provenance.items())
+    return shares | {"split": "test", "note": note}
+
+
+def _confusion(chosen: ExportedModel) -> dict[str, Any] | None:
+    if "test" not in chosen.metrics:
+        return None
+    return {"model": _file(chosen), "counts": chosen.metrics["test"]["confusion"]}
+
+
+def _distillation(facts: Facts) -> dict[str, Any]:
+    shared = {
+        key: facts.config["distill"][name]
+        for key, name in (("architecture", "arch"), ("steps", "steps"),
+                          ("batch_size", "batch_size"), ("image_size", "image_size"))
+    }  # fmt: skip
+    trained = {
+        name: facts.results[stage]
+        for name, stage in (("student", "distill"), ("labels_alone", "baseline"))
+        if facts.results.get(stage)
+    }
+    entries: dict[str, Any] = {
+        name: shared | {"chosen": result["chosen"]} for name, result in trained.items()
+    }
+    histories = {name: result["history"] for name, result in trained.items()}
+    if facts.results.get("prune"):
+        histories["student_pruned"] = facts.results["prune"]["history"]
+    return {"labels_alone": None} | entries | {"history": histories}
+
+
+def _cost(facts: Facts) -> dict[str, Any]:
+    counts = facts.manifest.counts()
+    price = facts.config["report"]["label_price"]
+    given = sum(counts[split]["labels"] for split in ("train", "tune", "val"))
+    images = counts["train"]["images"]
+    unlabelled = images - counts["train"]["labels"]
+    return {
+        "questions_asked": 0,
+        "labels_given": given,
+        "label_price": price,
+        "currency": facts.config["report"]["currency"],
+        "spent": given * price,
+        "by_hand": (given + unlabelled) * price,
+        "images": images,
+    }
+
+
+def _samples(facts: Facts) -> list[dict[str, Any]]:
+    """Some training images with all their captions, half of them with a dropped one."""
+    import pyarrow.parquet as pq
+
+    wanted = facts.config["report"]["samples"]
+    if wanted == 0:
+        return []
+    columns = ["item_id", "text", "temperature", "confidence", "dropped"]
+    captions: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in pq.read_table(facts.folder / "captions.parquet", columns=columns).to_pylist():
+        captions[row.pop("item_id")].append(row)
+    items = sorted(facts.manifest.of("train"), key=lambda item: item.id)
+    dropped = [i for i in items if any(c["dropped"] for c in captions[i.id])][: wanted // 2]
+    kept = [i for i in items if not any(c["dropped"] for c in captions[i.id])]
+    return [
+        {
+            "image": _thumbnail(facts.data_folder / item.path),
+            "path": item.path,
+            "captions": captions[item.id],
+        }
+        for item in (dropped + kept)[:wanted]
+    ]
+
+
+def _thumbnail(path: Path) -> str:
+    image = open_image(path)
+    scale = _THUMBNAIL / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    buffer = io.BytesIO()
+    image.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _notes(facts: Facts) -> list[str]:
+    notes = []
+    if not any(item.label is not None for item in facts.manifest.of("test")):
+        notes.append("There are no labelled test images: no accuracy is measured.")
+    if facts.manifest.num_duplicates:
+        notes.append(f"{facts.manifest.num_duplicates} files repeat another byte for byte.")
+    if "baseline" in facts.results and facts.results["baseline"] is None:
+        notes.append("No training image carries a label, so there is no labels-alone baseline.")
+    return notes
+
+
+def _file(record: ExportedModel) -> str:
+    return Path(record.path).name

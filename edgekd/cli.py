@@ -1,0 +1,365 @@
+"""The command line: parse, call one function, print. Data to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from edgekd.errors import EdgeKDError, GateError
+
+app = typer.Typer(
+    name="edgekd",
+    help="From a folder of images and class names to a checked mobile model bundle.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bundle_app = typer.Typer(
+    help="Look into a bundle.zip, or verify it.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+app.add_typer(bundle_app, name="bundle")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+Config = Annotated[Path, typer.Argument(help="YAML file; write one with `edgekd init`.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Set a config key, as in distill.steps=500.")
+]
+Until = Annotated[str | None, typer.Option(help="Stop after this stage; see `edgekd list stages`.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder instead of the config's.")]
+
+
+def main() -> NoReturn:
+    """Runs the command line; every known error becomes one message and its exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except EdgeKDError as error:
+        print(f"edgekd: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("edgekd: stopped", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        code = 1
+    except Exception as error:
+        code = _from_click(error)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _from_click(error: Exception) -> int:
+    """Prints a usage error as typer does and returns its code; anything else is ours to fix."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if show is None or code is None:
+        if type(error).__name__ == "Abort":
+            return 130
+        raise error
+    show()
+    return int(code)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("edgekd.yaml"),
+    classes: Annotated[
+        str | None, typer.Option(help="Comma-separated class names, where the folder gives none.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a short config for a folder of images.
+
+    Example: `edgekd init photos --classes "cat,dog" -o photos.yaml`
+    """
+    from edgekd import initial
+
+    text = initial.config_text(folder, [c.strip() for c in classes.split(",")] if classes else None)
+    initial.write_new(out, text)
+    _say({"config": str(out)}, as_json, f"Wrote {out}. Next: edgekd validate {out}")
+
+
+@app.command()
+def validate(config: Config, set_: Set = None, as_json: Json = False) -> None:
+    """Check a config and its images, and show what a run would use.
+
+    Example: `edgekd validate edgekd.yaml`
+    """
+    from edgekd import config as configs
+    from edgekd import manifest, pipeline
+
+    parsed = configs.load(pipeline.RunConfig, config, set_)
+    built = manifest.build(parsed.data, parsed.name, parsed.seed)
+    counts = built.counts()
+    values = {
+        "name": parsed.name,
+        "classes": list(built.task.classes),
+        "counts": counts,
+        "skipped": [{"path": path, "reason": reason} for path, reason in built.skipped],
+        "num_duplicates": built.num_duplicates,
+        "stages": [stage.name for stage in pipeline.planned(parsed)],
+    }
+    lines = [f"{config}: fine. {len(built.items)} images, {len(built.task.classes)} classes"]
+    lines += [
+        f"  {split:5} {count['images']:6,} images, {count['labels']:6,} labels"
+        for split, count in counts.items()
+    ]
+    lines += [f"  skipped {path}: {reason}" for path, reason in built.skipped[:20]]
+    lines += [f"  {built.num_duplicates} duplicates"] if built.num_duplicates else []
+    lines += [f"Next: edgekd run {config}"]
+    _say(values, as_json, "\n".join(lines))
+
+
+@app.command()
+def run(
+    config: Config,
+    set_: Set = None,
+    until: Until = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole line: captions to bundle and report. Finished stages are reused.
+
+    Example: `edgekd run edgekd.yaml --set distill.steps=3000`
+    """
+    from edgekd import config as configs
+
+    values = configs.apply_overrides(configs.read_yaml(config), set_ or [])
+    _run(values, str(config), until, out, as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"),
+    data: Annotated[
+        Path | None, typer.Option(help="Where to unpack the images; by default beside the run.")
+    ] = None,
+    set_: Set = None,
+    until: Until = None,
+    as_json: Json = False,
+) -> None:
+    """Unpack the demo images and run configs/demo.yaml on them, as on any folder.
+
+    Example: `edgekd demo --out runs/demo`
+    """
+    from edgekd import assets, initial
+    from edgekd import config as configs
+
+    folder = initial.unpack_demo(data or out.parent / f"{out.name}-data")
+    source = assets.configs_dir() / "demo.yaml"
+    values = configs.read_yaml(source)
+    values["data"]["folder"] = str(folder)
+    _run(configs.apply_overrides(values, set_ or []), str(source), until, out, as_json)
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="Model file, bundle.zip or run folder.")],
+    budget: Annotated[
+        str, typer.Option(help="Size limit: 2MB is 10^6 bytes, 2MiB 2^20.")
+    ] = "100MB",
+    zipped: Annotated[bool, typer.Option(help="Compare the zipped size.")] = False,
+    min_accuracy: Annotated[
+        float | None, typer.Option(help="Floor on the run's test accuracy, 0 to 1.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Hold a model against a size budget; exit 3 when it is over, with the largest tensors.
+
+    Example: `edgekd check runs/demo --budget 2MB`
+    """
+    from edgekd import printing
+    from export.budget import check_path
+
+    result = check_path(path, budget, zipped=zipped, min_accuracy=min_accuracy)
+    if as_json:
+        print(json.dumps(printing.check_values(result), indent=1))
+    else:
+        print(printing.check_text(result))
+    return 0 if result.passed else GateError.exit_code
+
+
+@app.command()
+def bench(
+    file: Annotated[Path, typer.Argument(help=".tflite or .onnx file.")],
+    runs: Annotated[int, typer.Option(help="Timed runs.")] = 50,
+    warmup: Annotated[int, typer.Option(help="Runs before that.")] = 5,
+    threads: Annotated[int, typer.Option()] = 1,
+    as_json: Json = False,
+) -> None:
+    """Time an exported file on this machine.
+
+    Example: `edgekd bench runs/demo/exports/student.int8.tflite --runs 100`
+    """
+    from devices.bench import bench_file
+    from edgekd import printing
+    from edgekd.records import to_dict
+
+    result = bench_file(file, runs=runs, warmup=warmup, threads=threads)
+    _say(to_dict(result), as_json, printing.bench_text(result))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")], as_json: Json = False
+) -> None:
+    """Print a run's report, and write its HTML and Markdown anew.
+
+    Example: `edgekd report runs/demo`
+    """
+    from edgekd import report as reports
+
+    content = reports.load(folder)
+    if as_json:
+        print(json.dumps(content, ensure_ascii=False, indent=1))
+        return
+    reports.write(content, folder)
+    _print_summary(content, folder)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="students, teachers, devices, stages, configs or runs.")
+    ] = "students",
+    folder: Annotated[Path, typer.Option(help="Where `list runs` looks.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List what there is: students, teachers, devices, stages, configs or runs.
+
+    Example: `edgekd list students`
+    """
+    from edgekd import printing
+
+    rows = printing.listing(what, folder)
+    text = "\n".join("  ".join(str(value) for value in row.values()) for row in rows)
+    _say(rows, as_json, text or f"no {what}")
+
+
+@app.command()
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="bundle.zip or its unzipped folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Images or folders of images.")],
+    top: Annotated[int, typer.Option(help="Classes to name.")] = 3,
+    as_json: Json = False,
+) -> int:
+    """Run images through a bundle.
+
+    Example: `edgekd predict runs/demo/bundle.zip photo.jpg`
+    """
+    from edgekd import printing
+    from edgekd.predictor import open_bundle
+
+    failed = False
+    for prediction in open_bundle(bundle).predict(printing.image_files(images), top=top):
+        failed = failed or prediction.error is not None
+        print(printing.prediction_line(prediction, as_json))
+    return 1 if failed else 0
+
+
+@app.command()
+def clean(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Free what can be made again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a run takes on disk; with --yes, free caches, logs and saved training states.
+
+    Example: `edgekd clean runs/demo --yes`
+    """
+    from edgekd import printing
+
+    values = printing.disk_use(folder, free=yes)
+    _say(values, as_json, printing.disk_text(values, freed=yes))
+
+
+@bundle_app.command("show")
+def bundle_show(
+    path: Annotated[Path, typer.Argument(help="bundle.zip or its folder.")], as_json: Json = False
+) -> None:
+    """List what is in a bundle.
+
+    Example: `edgekd bundle show runs/demo/bundle.zip`
+    """
+    from edgekd.bundle_files import BundleFiles
+    from edgekd.sizes import format_size
+
+    manifest = BundleFiles(path).read_json("manifest.json")
+    lines = [
+        f"{name:18} {format_size(entry['size_bytes']):>10}  sha256 {entry['sha256'][:12]}"
+        for name, entry in manifest["files"].items()
+    ]
+    _say(manifest, as_json, "\n".join(lines))
+
+
+@bundle_app.command("verify")
+def bundle_verify(
+    path: Annotated[Path, typer.Argument(help="bundle.zip or its folder.")], as_json: Json = False
+) -> int:
+    """Hash everything in a bundle, run its model on its test image, compare.
+
+    Example: `edgekd bundle verify runs/demo/bundle.zip`
+    """
+    from export.bundle import verify_bundle
+
+    problems = verify_bundle(path)
+    _say({"problems": problems}, as_json, "\n".join(problems) or f"{path}: all is well")
+    return 1 if problems else 0
+
+
+def _run(
+    values: dict[str, Any], source: str, until: str | None, out: Path | None, as_json: bool
+) -> None:
+    from edgekd import config as configs
+    from edgekd import pipeline
+    from edgekd.display import Display
+
+    if out is not None:
+        values["out"] = str(out)
+    config = configs.parse(pipeline.RunConfig, values, source)
+    with Display() as display:
+        try:
+            content = pipeline.run(config, until, display)
+        except GateError:
+            if not as_json:
+                _print_summary(_written_report(config.folder), config.folder)
+            raise
+    if as_json:
+        print(json.dumps(content, ensure_ascii=False, indent=1))
+    elif "headline" in content:
+        _print_summary(content, config.folder)
+    else:
+        print(f"{config.folder}: done up to '{until}'")
+
+
+def _written_report(folder: Path) -> dict[str, Any]:
+    from edgekd import report as reports
+
+    return reports.load(folder)
+
+
+def _print_summary(content: dict[str, Any], folder: Path) -> None:
+    from rich.console import Console
+
+    from edgekd import report as reports
+
+    reports.print_summary(content, Console())
+    bundle = folder / "bundle.zip"
+    print(
+        f"Report: {folder / 'report.html'}" + (f"   Bundle: {bundle}" if bundle.is_file() else "")
+    )
+
+
+def _say(values: Any, as_json: bool, text: str) -> None:
+    print(json.dumps(values, ensure_ascii=False, indent=1) if as_json else text)

@@ -1,0 +1,101 @@
+"""The first steps: a config for a folder, and the demo's images unpacked."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from edgekd import assets, manifest
+from edgekd.errors import DataError, UsageError
+from edgekd.store import write_text
+
+_TEMPLATE = """\
+# Written by edgekd init. Keys and defaults: docs/configuration.md
+name: {name}
+seed: 0
+data:
+  folder: {folder}
+  classes: {classes}
+  licence: not stated        # of the images; goes into the model card
+{labels}
+caption:
+  captions_per_image: 3
+  temperatures: [0.5, 1.0, 1.5]
+distill:
+  arch: mobilenetv4_conv_small   # others: edgekd list students
+  image_size: {image_size}
+  steps: {steps}
+prune:
+  macs_ratio: 0.6            # share of the multiply-accumulates kept
+check:
+  budget: 10MB               # of the chosen file; exit code 3 when over
+"""
+
+
+def config_text(folder: Path, classes: list[str] | None) -> str:
+    """Returns the YAML of a config for `folder`.
+
+    Raises:
+        DataError: no folder or no images, or no class names are to be had.
+    """
+    config = manifest.DataConfig(folder=folder, classes=classes)
+    built = manifest.build(config, folder.name, seed=0)
+    labelled = sum(item.label is not None for item in built.items)
+    typical = sorted(max(item.width, item.height) for item in built.items)[len(built.items) // 2]
+    images = len(built.of("train"))
+    return _TEMPLATE.format(
+        name=_identifier(folder.resolve().name),
+        folder=_inline(str(folder)),
+        classes=_inline(list(built.task.classes)),
+        labels=f"  # {len(built.items)} images, {labelled} of them labelled",
+        image_size=64 if typical <= 64 else 96 if typical <= 128 else 128,
+        steps=max(500, min(4000, images * 20 // 64)),
+    )
+
+
+def write_new(path: Path, text: str) -> None:
+    """Writes a file that is not there yet.
+
+    Raises:
+        UsageError: it is there.
+    """
+    if path.exists():
+        raise UsageError(f"{path}: is there already. Choose another name with --out, or remove it")
+    write_text(path, text)
+
+
+def unpack_demo(target: Path) -> Path:
+    """Returns the folder of the demo images, unpacked under `target` unless they are there.
+
+    Raises:
+        DataError: `target` holds something else.
+    """
+    folder = target / "fashion_mnist"
+    if folder.is_dir():
+        if not (folder / "labels.csv").is_file():
+            raise DataError(f"{folder}: is not the demo's data. Choose another folder with --data")
+        return folder
+    target.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=target) as temporary,
+        tarfile.open(assets.demo_archive()) as archive,
+    ):
+        archive.extractall(temporary, filter="data")
+        (Path(temporary) / "fashion_mnist").rename(folder)
+    return folder
+
+
+def _identifier(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-")
+    return kept or "run"
+
+
+def _inline(value: object) -> str:
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+        .split("\n...")[0]
+        .strip()
+    )

@@ -1,0 +1,97 @@
+"""What this machine is, what a stage took of it, and where native libraries talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_REPORTED = (
+    "edgekd", "torch", "timm", "transformers", "scikit-learn", "albumentations", "torch-pruning",
+    "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "onnx", "onnxruntime", "onnxslim",
+    "numpy", "pillow",
+)  # fmt: skip
+
+
+def describe() -> dict[str, Any]:
+    """Returns {cpu, cores, memory_gb (10^9 bytes), system}."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the libraries that shape a result, those that are installed."""
+    found = {}
+    for name in _REPORTED:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+class PeakMemory:
+    """Within it, watches this process's resident memory; `peak_mb` is in 10^6 bytes."""
+
+    def __init__(self, every_seconds: float = 0.1):
+        self.peak_mb = 0.0
+        self._every = every_seconds
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self.peak_mb = max(self.peak_mb, self._process.memory_info().rss / 1e6)
+            if self._stop.wait(self._every):
+                return
+
+
+@contextlib.contextmanager
+def native_output_to(log: Path) -> Iterator[None]:
+    """Within it, what Python and native libraries print goes to a file; both descriptors return.
+
+    Converters print hundreds of lines past Python's own streams.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    saved = os.dup(1), os.dup(2)
+    with log.open("w") as target:
+        os.dup2(target.fileno(), 1)
+        os.dup2(target.fileno(), 2)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            os.close(saved[0])
+            os.close(saved[1])
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

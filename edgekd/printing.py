@@ -1,0 +1,206 @@
+"""What the commands print: text for people, values for --json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.errors import EdgeKDError, UsageError, closest
+from edgekd.records import BenchmarkResult, to_dict
+from edgekd.sizes import format_size
+
+if TYPE_CHECKING:
+    from edgekd.predictor import Prediction
+    from export.budget import CheckResult
+
+# What a run can make again, in its folder.
+_REMAKEABLE = ("cache", "logs")
+
+
+def check_values(result: CheckResult) -> dict[str, Any]:
+    """Returns the result of a check as plain values."""
+    return to_dict(result) | {"passed": result.passed}
+
+
+def check_text(result: CheckResult) -> str:
+    """Returns a line an item, and the largest tensors where one failed."""
+    lines = [f"checked: {result.checked}"]
+    for item in result.items:
+        verdict = "ok  " if item["passed"] else "FAIL"
+        if item["unit"] == "bytes":
+            size, limit = format_size(item["size"]), format_size(item["sizeLimit"])
+            lines.append(f"{verdict} {item['name']}: {size}, budget {limit}")
+        else:
+            found = "not measured" if item["size"] is None else f"{item['size']:.3f}"
+            lines.append(f"{verdict} {item['name']}: {found}, floor {item['sizeLimit']}")
+    if not result.passed:
+        lines.append("largest tensors:")
+        lines += [
+            f"  {tensor.share:6.1%}  {format_size(tensor.size_bytes):>10}  "
+            f"{tensor.dtype} {'x'.join(map(str, tensor.shape))}  {_short(tensor.name)}"
+            for tensor in result.largest
+        ]
+    return "\n".join(lines)
+
+
+def bench_text(result: BenchmarkResult) -> str:
+    """Returns the latency record in four lines."""
+    ms = result.latency_ms
+    spread = "  ".join(
+        f"{key} {ms[key]:.3f}" for key in ("median", "avg", "p5", "p95", "min", "max")
+    )
+    memory = "not measured" if result.memory_mb is None else f"{result.memory_mb:.1f} MB"
+    return (
+        f"{result.model}: {result.runtime} {result.runtime_version}, {result.accelerator}, "
+        f"{result.threads} thread{'s' if result.threads > 1 else ''}, {result.kind} on {result.device}\n"
+        f"latency ms over {result.num_runs} runs: {spread}\n"
+        f"init {ms['init']:.2f} ms, first inference {ms['first_inference']:.2f} ms, "
+        f"warm-up average {ms['warm_up_avg']:.2f} ms\n"
+        f"memory {memory}, {result.nodes_total} operators"
+    )
+
+
+def prediction_line(prediction: Prediction, as_json: bool) -> str:
+    """Returns one line: the path and its classes with probabilities, or the reason it failed."""
+    if as_json:
+        return json.dumps(dataclasses.asdict(prediction), ensure_ascii=False)
+    if prediction.error is not None:
+        return f"{prediction.path}: {prediction.error}"
+    top = ", ".join(f"{label} {p:.1%}" for label, p in prediction.top)
+    return f"{prediction.path}: {top}" + (
+        " (rejected: not sure enough)" if prediction.rejected else ""
+    )
+
+
+def image_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yields the files, and the image files under the folders.
+
+    Raises:
+        UsageError: a path is not there.
+    """
+    from edgekd.manifest import image_suffixes
+
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in image_suffixes())
+        elif path.exists():
+            yield path
+        else:
+            raise UsageError(f"{path}: no such file or folder")
+
+
+def listing(what: str, folder: Path) -> list[dict[str, Any]]:
+    """Returns the rows of `edgekd list WHAT`.
+
+    Raises:
+        UsageError: unknown kind of thing.
+    """
+    makers = {
+        "students": _students,
+        "teachers": _teachers,
+        "devices": _devices,
+        "stages": _stages,
+        "configs": _configs,
+        "runs": lambda: _runs(folder),
+    }
+    if what not in makers:
+        raise UsageError(
+            f"list {what}: expected one of {', '.join(makers)}.{closest(what, makers)}"
+        )
+    return makers[what]()
+
+
+def disk_use(folder: Path, free: bool = False) -> dict[str, Any]:
+    """Returns bytes by part of a run folder, and what can be made again; frees it when asked.
+
+    Raises:
+        UsageError: not a run folder.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(f"{folder}: not a run folder (no config.yaml in it)")
+    parts = {path.name: _size(path) for path in sorted(folder.iterdir()) if path.name != ".lock"}
+    states = list(folder.glob("checkpoints/*.state"))
+    remakeable = [folder / name for name in _REMAKEABLE if (folder / name).exists()] + states
+    freed = sum(_size(path) for path in remakeable)
+    if free:
+        from edgekd.store import RunStore
+
+        with RunStore(folder).lock():
+            for path in remakeable:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return {"folder": str(folder), "parts": parts, "remakeable_bytes": freed, "freed": free}
+
+
+def disk_text(values: dict[str, Any], freed: bool) -> str:
+    """Returns a line a part, largest first, and what --yes frees."""
+    parts = sorted(values["parts"].items(), key=lambda part: -part[1])
+    lines = [f"{format_size(size):>10}  {name}" for name, size in parts]
+    amount = format_size(values["remakeable_bytes"])
+    lines.append(
+        f"freed {amount}"
+        if freed
+        else f"{amount} can be made again: edgekd clean {values['folder']} --yes"
+    )
+    return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    """The last parts of a converter's long tensor name."""
+    last = name.strip(";").split(";")[-1] if name.strip(";") else name
+    parts = [part for part in last.strip("/").split("/") if part]
+    return "/".join(parts[-2:])[-72:] or name
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def _students() -> list[dict[str, Any]]:
+    from students.catalogue import STUDENTS
+
+    return [{"architecture": f"{s.architecture:28}", "note": s.note} for s in STUDENTS.values()]
+
+
+def _teachers() -> list[dict[str, Any]]:
+    from captioning.stage import ComposedTeacherConfig
+
+    doc = (ComposedTeacherConfig.__doc__ or "").strip()
+    return [{"kind": "composed", "note": doc}]
+
+
+def _devices() -> list[dict[str, Any]]:
+    from devices.targets import list_targets
+
+    return [{"name": target.name, "note": target.description} for target in list_targets()]
+
+
+def _stages() -> list[dict[str, Any]]:
+    from edgekd.pipeline import STAGES
+
+    return [{"stage": stage.name} for stage in STAGES]
+
+
+def _configs() -> list[dict[str, Any]]:
+    from edgekd.assets import configs_dir
+
+    return [{"config": str(path)} for path in sorted(configs_dir().glob("*.yaml"))]
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    from edgekd import report as reports
+
+    rows = []
+    for path in sorted(folder.glob("*/report.json")):
+        try:
+            rows.append(
+                {"folder": str(path.parent), "result": reports.headline(reports.load(path.parent))}
+            )
+        except EdgeKDError as error:
+            rows.append({"folder": str(path.parent), "result": f"unreadable: {error}"})
+    return rows

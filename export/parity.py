@@ -1,0 +1,59 @@
+"""What an exported file answers, measured on the file itself with the runtime a phone uses.
+
+N images, K classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd import metrics, runtimes
+from edgekd.preprocess import load_input
+from edgekd.progress import Progress
+from edgekd.records import Item, Preprocess
+
+
+def file_logits(
+    path: Path, items: list[Item], folder: Path, preprocess: Preprocess, progress: Progress
+) -> np.ndarray:
+    """Returns float32 logits [N, K] of the images read from the folder, one at a time."""
+    runner = runtimes.load(path, threads=2)
+    rows = []
+    for index, item in enumerate(items):
+        image = load_input(folder / item.path, preprocess)
+        rows.append(runtimes.predict_logits(runner, image[None])[0])
+        if index % 50 == 49 or index + 1 == len(items):
+            progress(index + 1, len(items), path.name)
+    return np.stack(rows)
+
+
+def parity(reference_NK: np.ndarray, candidate_NK: np.ndarray) -> dict[str, float]:
+    """Returns agreement of the answers, and the largest and mean difference of the logits."""
+    difference = np.abs(reference_NK - candidate_NK)
+    return {
+        "agreement": metrics.agreement(reference_NK, candidate_NK),
+        "max_abs_difference": float(difference.max()),
+        "mean_abs_difference": float(difference.mean()),
+    }
+
+
+def quality(logits_NK: np.ndarray, labels_N: np.ndarray) -> dict[str, Any]:
+    """Returns accuracy with its Wilson interval, calibration error and confusion counts."""
+    probs = metrics.softmax(logits_NK)
+    right = int((probs.argmax(axis=1) == labels_N).sum())
+    low, high = metrics.wilson_interval(right, len(labels_N))
+    return {
+        "accuracy": {
+            "value": right / len(labels_N),
+            "low": low,
+            "high": high,
+            "n": len(labels_N),
+        },
+        "calibration_error": metrics.expected_calibration_error(probs, labels_N),
+        "confusion": metrics.confusion_matrix(
+            probs.argmax(axis=1), labels_N, logits_NK.shape[1]
+        ).tolist(),
+    }

@@ -1,0 +1,189 @@
+"""Export: every model to .tflite and .onnx in fp32 and int8, then measured as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pydantic
+
+from edgekd import runtimes
+from edgekd.config import Section
+from edgekd.manifest import Manifest
+from edgekd.progress import Progress, silent
+from edgekd.records import ExportedModel, Item, Precision, Preprocess, Split
+from edgekd.sizes import zipped_size
+from edgekd.store import RunStore, atomic_path, file_sha256
+
+if TYPE_CHECKING:
+    import torch
+
+EXPORT_SCHEMA = 1
+EVALUATE_SCHEMA = 1
+
+Format = Literal["tflite", "onnx"]
+
+
+class ExportConfig(Section):
+    """Which files are made of each student."""
+
+    formats: list[Format] = pydantic.Field(["tflite", "onnx"], min_length=1)
+    precisions: list[Precision] = pydantic.Field(["fp32", "int8"], min_length=1)
+    calibration_images: int = pydantic.Field(200, ge=1, description="training images, for int8")
+    teacher: bool = pydantic.Field(True, description="also the teacher with its head, .tflite int8")
+
+
+class ChooseConfig(Section):
+    """Which file goes into the bundle: the smallest that is nearly the best on val."""
+
+    format: Format = "tflite"
+    precision: Precision = "int8"
+    max_drop: float = pydantic.Field(
+        0.01, ge=0, le=1, description="val accuracy it may lose against the best candidate"
+    )
+
+
+@dataclass(frozen=True)
+class ToExport:
+    """A network in eval mode and what the report says of it; `formats` and `precisions` wanted."""
+
+    name: str
+    network: torch.nn.Module
+    preprocess: Preprocess
+    num_params: int
+    num_macs: int
+    formats: tuple[Format, ...]
+    precisions: tuple[Precision, ...]
+
+
+def export(
+    models: list[ToExport],
+    manifest: Manifest,
+    folder: Path,
+    config: ExportConfig,
+    store: RunStore,
+    progress: Progress = silent,
+) -> tuple[list[Path], list[ExportedModel]]:
+    """Writes exports/<model>.<precision>.<format>; int8 is made from the fp32 file."""
+    from export.calibration import calibration_inputs, calibration_items
+
+    chosen = calibration_items(manifest.of("train"), config.calibration_images)
+    total = sum(len(model.formats) * len(model.precisions) for model in models)
+    exported: list[ExportedModel] = []
+    for model in models:
+        images = calibration_inputs(chosen, folder, model.preprocess)
+        for record in _files_of(model, images, store):
+            exported.append(record)
+            progress(len(exported), total, Path(record.path).name)
+    return [store.path(record.path) for record in exported], exported
+
+
+def evaluate(
+    exported: list[ExportedModel],
+    preprocess: dict[str, Preprocess],
+    manifest: Manifest,
+    folder: Path,
+    store: RunStore,
+    progress: Progress = silent,
+) -> tuple[list[Path], list[ExportedModel]]:
+    """Returns the records with parity and, where images carry labels, accuracy on val and test.
+
+    Logits of every file lie in exports/logits.npz under "<file>/<split>" with "<split>/ids" and
+    "<split>/labels". Without labelled val or test images, parity is taken on training images.
+    """
+    from export.parity import file_logits, parity, quality
+
+    splits = _evaluation_splits(manifest)
+    arrays: dict[str, np.ndarray] = {}
+    for split, items in splits.items():
+        arrays[f"{split}/ids"] = np.array([item.id for item in items])
+        arrays[f"{split}/labels"] = np.array([-1 if i.label is None else i.label for i in items])
+    measured = []
+    for record in exported:
+        name = Path(record.path).name
+        metrics: dict[str, Any] = {}
+        for split, items in splits.items():
+            logits = file_logits(
+                store.path(record.path), items, folder, preprocess[record.model], progress
+            )
+            arrays[f"{name}/{split}"] = logits
+            if items[0].label is not None:
+                metrics[split] = quality(logits, arrays[f"{split}/labels"])
+        last = next(reversed(splits))
+        reference = f"{record.model}.fp32.{record.format}/{last}"
+        if reference in arrays:
+            metrics["parity"] = parity(arrays[reference], arrays[f"{name}/{last}"])
+        measured.append(replace(record, metrics=metrics))
+    path = store.path("exports", "logits.npz")
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    return [path], measured
+
+
+def choose(candidates: list[ExportedModel], config: ChooseConfig) -> ExportedModel:
+    """Returns the smallest candidate whose val accuracy is within `max_drop` of the best.
+
+    Without val labels: the smallest.
+    """
+    allowed = [
+        record
+        for record in candidates
+        if record.format == config.format and record.precision == config.precision
+    ] or candidates
+    if all("val" in record.metrics for record in allowed):
+        values = {r.path: r.metrics["val"]["accuracy"]["value"] for r in allowed}
+        floor = max(values.values()) - config.max_drop
+        allowed = [record for record in allowed if values[record.path] >= floor - 1e-9]
+    return min(allowed, key=lambda record: record.size_bytes)
+
+
+def _files_of(model: ToExport, images: np.ndarray, store: RunStore) -> Iterator[ExportedModel]:
+    from export.quantize import quantize_onnx, quantize_tflite
+    from export.to_onnx import to_onnx
+    from export.to_tflite import to_tflite
+
+    makers = {"tflite": (to_tflite, quantize_tflite), "onnx": (to_onnx, quantize_onnx)}
+    for format_ in model.formats:
+        make, quantize = makers[format_]
+        fp32 = store.path("exports", f"{model.name}.fp32.{format_}")
+        make(model.network, model.preprocess, fp32)
+        if "fp32" in model.precisions:
+            yield _record(model, format_, "fp32", fp32, store)
+        if "int8" in model.precisions:
+            int8 = store.path("exports", f"{model.name}.int8.{format_}")
+            quantize(fp32, int8, images)
+            yield _record(model, format_, "int8", int8, store)
+        if "fp32" not in model.precisions:
+            fp32.unlink()
+
+
+def _record(
+    model: ToExport, format_: Format, precision: Precision, path: Path, store: RunStore
+) -> ExportedModel:
+    runner = runtimes.load(path)
+    return ExportedModel(
+        model=model.name,
+        format=format_,
+        precision=precision,
+        path=str(path.relative_to(store.folder)),
+        sha256=file_sha256(path),
+        size_bytes=path.stat().st_size,
+        zipped_bytes=zipped_size(path),
+        num_params=model.num_params,
+        num_macs=model.num_macs,
+        input=runner.inputs[0],
+        output=runner.outputs[0],
+    )
+
+
+def _evaluation_splits(manifest: Manifest) -> dict[Split, list[Item]]:
+    """The labelled items of val and test, in that order; else some training items for parity."""
+    named: tuple[Split, ...] = ("val", "test")
+    splits = {
+        split: [item for item in manifest.of(split) if item.label is not None] for split in named
+    }
+    found = {split: items for split, items in splits.items() if items}
+    return found or {"train": [replace(i, label=None) for i in manifest.of("train")[:200]]}

@@ -198,11 +198,17 @@ def _reliability_by_agreement(statements: list[Statement]) -> dict[float, float]
     overlaps: dict[float, list[float]] = {s.temperature: [] for s in statements}
     for group in by_row.values():
         for statement in group:
-            others = [o.names_K for o in group if o is not statement]
+            others = [o for o in group if o is not statement]
             if others:
-                mean = np.mean([np.minimum(statement.names_K, other).sum() for other in others])
+                mean = np.mean([_overlap(statement, other) for other in others])
                 overlaps[statement.temperature].append(float(mean))
     return {t: (sum(values) + 1) / (len(values) + 2) for t, values in overlaps.items()}
+
+
+def _overlap(first: Statement, second: Statement) -> float:
+    assert first.names_K is not None
+    assert second.names_K is not None
+    return float(np.minimum(first.names_K, second.names_K).sum())
 
 
 def _word_evidence(

@@ -131,8 +131,9 @@ def caption(
     )
     observations = store.path("captions", "observations.npz")
     logits = head.logits(observed["features"].astype(np.float32), observed["imagenet"])
+    ids = [item.id for item in items]
     with atomic_path(observations) as temporary:
-        np.savez(temporary, ids=[item.id for item in items], logits=logits, **observed)
+        np.savez(temporary, ids=ids, logits=logits, **observed)  # type: ignore[arg-type]
     head_path = store.path("captions", "teacher_head.npz")
     save_head(head, head_path)
     raw = store.path("captions", "raw.parquet")

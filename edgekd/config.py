@@ -54,7 +54,9 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
         node = result
         *parents, last = key.strip().split(".")
         for parent in parents:
-            node = node.setdefault(parent, {})
+            if node.get(parent) is None:  # missing, or a section left empty in the YAML
+                node[parent] = {}
+            node = node[parent]
             if not isinstance(node, dict):
                 raise UsageError(f"--set {override}: '{parent}' holds a value, not keys")
         try:

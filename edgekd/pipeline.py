@@ -27,6 +27,7 @@ from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
 from edgekd.sizes import parse_size
 from edgekd.store import RunStore, Stopwatch, digest, file_sha256, write_text
 from export import stage as exporting
+from export.stage import Format
 from students import stage as students
 
 CHECK_SCHEMA = BENCH_SCHEMA = BUNDLE_SCHEMA = 1
@@ -41,7 +42,10 @@ class CheckConfig(Section):
     @pydantic.field_validator("budget", mode="before")
     @classmethod
     def _a_size(cls, budget: str | int) -> str:
-        parse_size(budget)
+        try:
+            parse_size(budget)
+        except UsageError as error:  # pydantic collects ValueErrors only
+            raise ValueError(str(error)) from error
         return str(budget)
 
 
@@ -366,7 +370,7 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
     config = current.config
     for name in _checkpoints(current):
         network, record = students.load_student(current.store, name)
-        formats = config.export.formats if name != "labels_alone" else ["tflite"]
+        formats: list[Format] = ["tflite"] if name == "labels_alone" else config.export.formats
         yield exporting.ToExport(
             name,
             network,
@@ -374,7 +378,7 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
             record.num_params,
             record.num_macs,
             tuple(formats),
-            tuple(config.export.precisions),  # type: ignore[arg-type]
+            tuple(config.export.precisions),
         )
     if config.export.teacher:
         from students.models import num_macs, num_params
@@ -553,7 +557,8 @@ def _data_inputs(*parts: str, files: tuple[str, ...]) -> Callable[[Run], Any]:
 
 def _everything(current: Run) -> Any:
     results = {name: record["result"] for name, record in current.records.items()}
-    return [current.config.model_dump(mode="json"), results, _costs(current)]
+    costs = [record["cost"] for record in current.records.values()]
+    return [current.config.model_dump(mode="json"), results, costs]
 
 
 STAGES: tuple[Stage, ...] = (

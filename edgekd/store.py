@@ -46,11 +46,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is not None and Path(error.filename) not in (
-            temporary,
-            path,
-            path.parent,
-        ):
+        ours = (temporary, path, *path.parents)
+        if error.filename is not None and Path(error.filename) not in ours:
             raise
         raise EdgeKDError(
             f"{path}: cannot be written ({error.strerror or error}). "

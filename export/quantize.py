@@ -49,7 +49,7 @@ def quantize_onnx(source: Path, target: Path, calibration_NHWC: np.ndarray) -> N
     quantization = require("onnxruntime.quantization", "export")
     shape_inference = require("onnxruntime.quantization.shape_inference", "export")
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:
             self._images: Iterator[np.ndarray] = iter(calibration_NHWC)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -42,7 +42,7 @@ def save(
         parent=parent,
         metrics=metrics or {},
     )
-    num_classes = int(network.get_classifier().out_features)
+    num_classes = int(cast(Any, network).get_classifier().out_features)
     extra = {"schema": SCHEMA, "num_classes": num_classes, "pruning": pruning or []}
     write_json(path.with_suffix(".json"), extra | vars(record))
     return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -24,7 +25,7 @@ def build(
     if not pretrained:
         return timm.create_model(architecture, num_classes=num_classes), None
     found = find(entry.weights or architecture, weights)
-    network = timm.create_model(entry.pretrained_as or architecture, num_classes=1000)
+    network: Any = timm.create_model(entry.pretrained_as or architecture, num_classes=1000)
     if found.path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

@@ -55,7 +55,7 @@ def replay(network: torch.nn.Module, cuts: list[Any], image_size: int) -> None:
 def _pruned(
     network: torch.nn.Module, image_size: int, ratio: float
 ) -> tuple[torch.nn.Module, list[Any]]:
-    clone = copy.deepcopy(network)
+    clone: Any = copy.deepcopy(network)
     pruner = tp.pruner.BasePruner(
         clone,
         _example(clone, image_size),

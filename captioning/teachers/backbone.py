@@ -6,6 +6,7 @@ B images, D features, H W height and width.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -21,9 +22,9 @@ class Backbone(torch.nn.Module):
     def __init__(self, name: str, weights: Path | None = None):
         super().__init__()
         self.weights: WeightsFile = find(name, weights)
-        network = timm.create_model(f"tf_{name}", pretrained=False)
+        network: Any = timm.create_model(f"tf_{name}", pretrained=False)
         network.load_state_dict(in_order(_read(self.weights.path), network.state_dict()))
-        self.network = network.eval()
+        self.network: Any = network.eval()
         self.num_features: int = network.num_features
 
     def forward(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

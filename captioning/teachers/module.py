@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -30,7 +32,7 @@ class TeacherModule(torch.nn.Module):
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         features, imagenet = self.backbone(images_BCHW)
-        logits = self.probe(features) if self.probe is not None else 0.0
+        logits: Any = self.probe(features) if self.probe is not None else 0.0
         if self.names_weight > 0:
             vectors = self.to_sentence(torch.softmax(imagenet, dim=1))
             logits = logits + self.to_class(torch.nn.functional.normalize(vectors, dim=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def observe(
                 block, folder, backbone, preprocess, start, len(items), progress
             )
             with atomic_path(path) as temporary:
-                np.savez(temporary, **observed)
+                np.savez(temporary, **observed)  # type: ignore[arg-type]
         parts.append(dict(np.load(path)))
         progress(start + len(block), len(items), "images")
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -70,9 +71,7 @@ def names_head(
     flat = encoder.encode([lemma for names in lemmas for lemma in names])
     bounds = np.cumsum([0] + [len(names) for names in lemmas])
     # All synonyms averaged with the first name: .48 against .44 on Caltech-101.
-    source = np.stack(
-        [flat[a:b].mean(axis=0) + flat[a] for a, b in zip(bounds, bounds[1:], strict=False)]
-    )
+    source = np.stack([flat[a:b].mean(axis=0) + flat[a] for a, b in pairwise(bounds)])
     source /= np.linalg.norm(source, axis=1, keepdims=True)
     target = np.stack([_class_vector(encoder, manifest, name) for name in manifest.task.classes])
     train = np.array([item.split == "train" for item in manifest.items])

@@ -63,7 +63,8 @@ def _from_click(error: Exception) -> int:
     """Prints a usage error as typer does and returns its code; anything else is ours to fix."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if show is None or code is None:
-        if type(error).__name__ == "Abort":
+        if type(error).__name__ == "Abort":  # what click makes of Ctrl-C
+            print("edgekd: stopped", file=sys.stderr)
             return 130
         raise error
     show()
@@ -332,21 +333,24 @@ def _run(
         try:
             content = pipeline.run(config, until, display)
         except GateError:
-            if not as_json:
-                _print_summary(_written_report(config.folder), config.folder)
+            _print_run(_written_report(config.folder), config.folder, until, as_json)
             raise
-    if as_json:
-        print(json.dumps(content, ensure_ascii=False, indent=1))
-    elif "headline" in content:
-        _print_summary(content, config.folder)
-    else:
-        print(f"{config.folder}: done up to '{until}'")
+    _print_run(content, config.folder, until, as_json)
 
 
 def _written_report(folder: Path) -> dict[str, Any]:
     from edgekd import report as reports
 
     return reports.load(folder)
+
+
+def _print_run(content: dict[str, Any], folder: Path, until: str | None, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(content, ensure_ascii=False, indent=1))
+    elif "headline" in content:
+        _print_summary(content, folder)
+    else:
+        print(f"{folder}: done up to '{until}'")
 
 
 def _print_summary(content: dict[str, Any], folder: Path) -> None:

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pydantic
@@ -234,11 +234,7 @@ def _sources(config: DataConfig, folder: Path) -> Iterator[_Source]:
         return
     if config.labels is not None:
         raise DataError(f"data.labels: no file '{table}'")
-    suffixes = image_suffixes()
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.suffix.lower() not in suffixes or any(p.startswith(".") for p in relative.parts):
-            continue
+    for relative in _image_paths(folder):
         parents = list(relative.parts[:-1])
         split = _SPLIT_FOLDERS.get(parents[0].lower()) if parents else None
         label = parents[1 if split else 0] if len(parents) > (1 if split else 0) else None
@@ -248,57 +244,70 @@ def _sources(config: DataConfig, folder: Path) -> Iterator[_Source]:
 
 
 def _csv_sources(table: Path, folder: Path) -> Iterator[_Source]:
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if "path" not in (reader.fieldnames or []):
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            listed = list(_csv_rows(csv.DictReader(stream), table))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: not readable as CSV in UTF-8 ({error})") from error
+    yield from listed
+    seen = {source.path for source in listed}
+    for relative in _image_paths(folder):
+        if relative.as_posix() not in seen:
+            yield _Source(relative.as_posix(), None, None, None)
+
+
+def _csv_rows(reader: csv.DictReader[str], table: Path) -> Iterator[_Source]:
+    if "path" not in (reader.fieldnames or []):
+        raise DataError(
+            f"{table}: expected a header with path,label[,split][,group], "
+            f"found {','.join(reader.fieldnames or []) or 'nothing'}"
+        )
+    for row in reader:
+        split = (row.get("split") or "").strip().lower() or None
+        if split is not None and split not in _SPLIT_FOLDERS:
             raise DataError(
-                f"{table}: expected a header with path,label[,split][,group], "
-                f"found {','.join(reader.fieldnames or []) or 'nothing'}"
+                f"{table}, line {reader.line_num}: unknown split '{split}', "
+                f"expected one of {', '.join(SPLITS)}"
             )
-        seen = set()
-        for number, row in enumerate(reader, start=2):
-            split = (row.get("split") or "").strip().lower() or None
-            if split is not None and split not in _SPLIT_FOLDERS:
-                raise DataError(
-                    f"{table}, line {number}: unknown split '{split}', "
-                    f"expected one of {', '.join(SPLITS)}"
-                )
-            seen.add(row["path"])
-            yield _Source(
-                row["path"],
-                (row.get("label") or "").strip() or None,
-                _SPLIT_FOLDERS[split] if split else None,
-                (row.get("group") or "").strip() or None,
-            )
+        if not row["path"]:
+            raise DataError(f"{table}, line {reader.line_num}: no path in it")
+        yield _Source(
+            PurePosixPath(row["path"]).as_posix(),  # "./a.png" is "a.png"
+            (row.get("label") or "").strip() or None,
+            _SPLIT_FOLDERS[split] if split else None,
+            (row.get("group") or "").strip() or None,
+        )
+
+
+def _image_paths(folder: Path) -> Iterator[Path]:
+    """The files with an image's suffix, relative to the folder, sorted; hidden ones are left out."""
     suffixes = image_suffixes()
     for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder).as_posix()
-        if path.suffix.lower() in suffixes and relative not in seen and "/." not in f"/{relative}":
-            yield _Source(relative, None, None, None)
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+            yield relative
 
 
 def _class_names(config: DataConfig, sources: list[_Source]) -> list[str]:
     found = sorted({source.label for source in sources if source.label is not None})
-    if config.classes is None:
-        if len(found) < 2:
-            raise DataError(
-                "data.classes: missing, and the folder gives "
-                f"{'no class names' if not found else f'only one ({found[0]})'}. "
-                "List at least two class names, or put the images in one folder a class"
-            )
-        return found
-    unknown = [label for label in found if label not in config.classes]
+    classes = config.classes if config.classes is not None else found
+    if len(classes) < 2:
+        raise DataError(
+            "data.classes: missing, and the folder gives "
+            f"{'no class names' if not found else f'only one ({found[0]})'}. "
+            "List at least two class names, or put the images in one folder a class"
+        )
+    unknown = [label for label in found if label not in classes]
     if unknown:
         raise DataError(
-            f"labels: '{unknown[0]}' is none of the {len(config.classes)} classes."
-            f"{closest(unknown[0], config.classes)}"
+            f"labels: '{unknown[0]}' is none of the {len(classes)} classes."
+            f"{closest(unknown[0], classes)}"
         )
-    strange = [name for name in config.synonyms if name not in config.classes]
+    strange = [name for name in config.synonyms if name not in classes]
     if strange:
-        raise DataError(
-            f"data.synonyms: '{strange[0]}' is no class.{closest(strange[0], config.classes)}"
-        )
-    return list(config.classes)
+        raise DataError(f"data.synonyms: '{strange[0]}' is no class.{closest(strange[0], classes)}")
+    return list(classes)
 
 
 def _item(folder: Path, source: _Source, classes: list[str], config: DataConfig, seed: int) -> Item:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekd.errors import DataError
 from edgekd.metrics import negative_log_likelihood, softmax
 
 _C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -96,11 +97,19 @@ def fit(
 
     `given` and `tune` are (rows into the features, labels). A probe needs at least two given
     labels of every class; without it the head is names alone.
+
+    Raises:
+        DataError: neither a probe nor names.
     """
     rows, labels = given
     counts = np.bincount(labels, minlength=num_classes)
     if counts.min() < 2:
         note = _why_no_probe(counts)
+        if names is None:
+            raise DataError(
+                "caption.teacher.names: false leaves a probe on given labels only, and it is "
+                f"{note}. Label at least 2 training images of every class, or set it to true"
+            )
         return ComposedHead(None, None, 0.0, names, 1.0, {"probe": note, "names": "used"})
     use_tune = len(tune[0]) >= _MIN_LABELS_TO_FIT
     held_rows, held_labels = tune if use_tune else given

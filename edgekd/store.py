@@ -54,7 +54,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             "Free some space or choose another folder, then start again: finished work is kept."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,109 @@
+"""Metrics against published and hand-worked values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from edgekd import metrics
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"),
+    [
+        # Newcombe, Statistics in Medicine 17 (1998), table I, method 3 (score, no continuity
+        # correction): four decimals.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        # By hand: all of n right is n / (n + z**2).
+        (29, 29, 0.8830, 1.0000),
+    ],
+)
+def test_wilson_interval_is_the_published_one(
+    right: int, total: int, low: float, high: float
+) -> None:
+    assert metrics.wilson_interval(right, total) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_no_items_give_nan_and_not_zero() -> None:
+    none = np.zeros((0, 3)), np.zeros(0, dtype=int)
+    assert all(map(math.isnan, metrics.wilson_interval(0, 0)))
+    assert math.isnan(metrics.accuracy(*none))
+    assert math.isnan(metrics.expected_calibration_error(*none))
+
+
+def test_softmax_by_hand() -> None:
+    probs = metrics.softmax(np.log([[1.0, 3.0], [2.0, 2.0]]))
+    assert probs == pytest.approx(np.array([[0.25, 0.75], [0.5, 0.5]]))
+    # At temperature 1/2 the odds are squared: 1 to 9.
+    assert metrics.softmax(np.log([[1.0, 3.0]]), 0.5) == pytest.approx(np.array([[0.1, 0.9]]))
+    assert metrics.softmax(np.array([[1e4, 0.0]])).tolist() == [[1.0, 0.0]]
+
+
+def test_accuracy_and_confusion_by_hand() -> None:
+    probs = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]])
+    labels = np.array([0, 1, 1, 1])
+    assert metrics.accuracy(probs, labels) == 0.75
+    counts = metrics.confusion_matrix(probs.argmax(axis=1), labels, 3)
+    assert counts.tolist() == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
+
+
+def test_expected_calibration_error_by_hand() -> None:
+    # Two bins of width 1/2. Below: one row at 0.45, wrong: gap 0.45. Above: rows at 0.6 (right),
+    # 0.8 (wrong), 1.0 (right): mean confidence 0.8, accuracy 2/3, gap 2/15.
+    probs = np.array([[0.45, 0.3, 0.25], [0.6, 0.4, 0], [0.8, 0.2, 0], [1.0, 0, 0]])
+    labels = np.array([1, 0, 1, 0])
+    expected = 1 / 4 * 0.45 + 3 / 4 * (2 / 15)
+    assert metrics.expected_calibration_error(probs, labels, 2) == pytest.approx(expected)
+
+
+def test_a_sure_and_right_model_is_calibrated() -> None:
+    assert metrics.expected_calibration_error(np.eye(3), np.arange(3)) == 0
+
+
+def test_negative_log_likelihood_by_hand() -> None:
+    probs = np.array([[0.5, 0.5], [0.25, 0.75]])
+    expected = (math.log(2) + math.log(4)) / 2
+    assert metrics.negative_log_likelihood(probs, np.array([0, 0])) == pytest.approx(expected)
+    floored = metrics.negative_log_likelihood(np.array([[0.0, 1.0]]), np.array([0]))
+    assert floored == pytest.approx(9 * math.log(10))
+
+
+def test_agreement_by_hand() -> None:
+    first = np.array([[1.0, 0], [0, 1], [3, 2], [0, 5]])
+    second = np.array([[0.1, 0], [1, 0], [1, 0], [0, 9]])
+    assert metrics.agreement(first, second) == 0.75
+
+
+def test_paired_difference_counts_what_changed() -> None:
+    candidate = np.array([True] * 80 + [False] * 20)
+    reference = np.array([True] * 60 + [False] * 40)
+    value, low, high = metrics.paired_difference_interval(candidate, reference)
+    assert value == pytest.approx(0.2)
+    # The differences are 20 ones in 100: standard error .04, so about .12 to .28.
+    assert (low, high) == pytest.approx((0.12, 0.28), abs=0.015)
+    assert metrics.paired_difference_interval(candidate, candidate) == (0, 0, 0)
+    again = metrics.paired_difference_interval(candidate, reference)
+    assert again == (value, low, high)
+
+
+def test_latency_summary_by_hand() -> None:
+    summary = metrics.latency_summary(np.array([1.0, 2.0, 3.0, 4.0, 10.0]))
+    assert summary == {
+        "median": 3.0,
+        "avg": 4.0,
+        "p5": pytest.approx(1.2),
+        "p95": pytest.approx(8.8),
+        "min": 1.0,
+        "max": 10.0,
+        "stddev": pytest.approx(math.sqrt(10)),
+    }
+
+
+@pytest.mark.parametrize(("runs", "given"), [(99, False), (100, True)])
+def test_p99_only_from_a_hundred_runs(runs: int, given: bool) -> None:
+    assert ("p99" in metrics.latency_summary(np.arange(runs))) is given

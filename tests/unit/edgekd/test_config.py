@@ -28,7 +28,7 @@ class Basket(Section):
     name: str
     fruit: Fruit = Fruit()
     thing: Fruit | Stone = pydantic.Field(Stone(), discriminator="kind")
-    sizes: list[Literal["small", "large"]] = ["small"]
+    sizes: list[Literal["small", "large"]] = pydantic.Field(["small"])
 
     @pydantic.field_validator("name")
     @classmethod
@@ -159,5 +159,5 @@ def test_a_file_that_is_no_mapping(content: bytes, message: str, tmp_path: Path)
 
 
 def test_a_missing_file_names_the_command_that_writes_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no file .* Write one with: edgekd init FOLDER"):
+    with pytest.raises(UsageError, match=r"no file .* Write one with: edgekd init FOLDER"):
         configs.read_yaml(tmp_path / "none.yaml")

@@ -94,7 +94,7 @@ def test_one_folder_a_class_under_split_folders(tmp_path: Path) -> None:
 def test_images_without_labels_need_class_names(tmp_path: Path) -> None:
     image(tmp_path / "a.png", 1)
     image(tmp_path / "album/b.png", 2)
-    with pytest.raises(DataError, match="data.classes: missing, and the folder gives only one"):
+    with pytest.raises(DataError, match=r"data.classes: missing, and the folder gives only one"):
         build(tmp_path)
     built = build(tmp_path, classes=["cat", "dog"])
     assert by_path(built) == {"a.png": ("train", None), "album/b.png": ("train", None)}
@@ -172,7 +172,7 @@ def test_an_unknown_label_names_the_closest_class(tmp_path: Path) -> None:
 def test_synonyms_of_no_class(classes: list[str] | None, tmp_path: Path) -> None:
     image(tmp_path / "cat/1.png", 1)
     image(tmp_path / "dog/2.png", 2)
-    with pytest.raises(DataError, match="data.synonyms: 'dogs' is no class. Closest: 'dog'."):
+    with pytest.raises(DataError, match=r"data.synonyms: 'dogs' is no class. Closest: 'dog'."):
         build(tmp_path, classes=classes, synonyms={"dogs": ["hound"]})
     assert build(tmp_path, classes=classes, synonyms={"dog": ["hound"]}).task.synonyms == {
         "dog": ("hound",)
@@ -194,7 +194,7 @@ def test_the_same_bytes_with_two_labels(tmp_path: Path) -> None:
     first = image(tmp_path / "cat/1.png", 1)
     (tmp_path / "dog").mkdir()
     (tmp_path / "dog/copy.png").write_bytes(first.read_bytes())
-    with pytest.raises(DataError, match="the same image with two labels: 'cat' and 'dog'"):
+    with pytest.raises(DataError, match=r"the same image with two labels: 'cat' and 'dog'"):
         build(tmp_path)
 
 
@@ -207,7 +207,7 @@ def test_a_bad_image_is_skipped_with_its_reason_or_an_error(tmp_path: Path) -> N
     built = build(tmp_path)
     assert built.skipped == [("dog/bad.png", "not an image that Pillow can read")]
     assert len(built.items) == 2
-    with pytest.raises(DataError, match="bad.png: not an image that Pillow can read"):
+    with pytest.raises(DataError, match=r"bad.png: not an image that Pillow can read"):
         build(tmp_path, on_bad_image="error")
 
 
@@ -241,7 +241,7 @@ def test_another_name_for_the_table(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("path,label,split\n1.png,cat,val\n")
     built = build(tmp_path, classes=["cat", "dog"], labels="mine.csv")
     assert by_path(built) == {"1.png": ("val", 0)}
-    with pytest.raises(DataError, match="data.labels: no file .*none.csv"):
+    with pytest.raises(DataError, match=r"data.labels: no file .*none.csv"):
         build(tmp_path, classes=["cat", "dog"], labels="none.csv")
 
 
@@ -270,13 +270,13 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
 
 
 def test_folders_of_no_use(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="data.folder: no folder .*none"):
+    with pytest.raises(DataError, match=r"data.folder: no folder .*none"):
         build(tmp_path / "none", classes=["a", "b"])
     (tmp_path / "x.txt").write_text("")
-    with pytest.raises(DataError, match="data.folder: no image files"):
+    with pytest.raises(DataError, match=r"data.folder: no image files"):
         build(tmp_path, classes=["a", "b"])
     (tmp_path / "x.png").write_bytes(b"none")
-    with pytest.raises(DataError, match="none of the 1 image files .* x.png: not an image"):
+    with pytest.raises(DataError, match=r"none of the 1 image files .* x.png: not an image"):
         build(tmp_path, classes=["a", "b"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +90,8 @@ def test_a_file_cut_anywhere_is_an_image_or_a_data_error(suffix: str, tmp_path: 
     cut = tmp_path / f"cut.{suffix}"
     for length in range(1, len(content), max(1, len(content) // 60)):
         cut.write_bytes(content[:length])
-        try:
-            preprocess.open_image(cut)
-        except DataError as error:
-            assert str(cut) in str(error)
+        with contextlib.suppress(DataError):
+            assert preprocess.open_image(cut).size == (24, 24)
 
 
 def test_normalized_by_hand() -> None:

@@ -78,7 +78,7 @@ def test_halves_are_rounded_to_even() -> None:
 
 
 def test_an_integer_input_without_a_scale_is_refused() -> None:
-    with pytest.raises(EdgeKDError, match="input 'x' is int8 but has no scale and zero point"):
+    with pytest.raises(EdgeKDError, match=r"input 'x' is int8 but has no scale and zero point"):
         runtimes.as_input(np.zeros((1, 1, 1, 3)), TensorSpec("x", (1, 1, 1, 3), "int8"))
 
 
@@ -93,12 +93,12 @@ def test_dequantize_by_hand() -> None:
 @pytest.mark.parametrize("name", ["m.tflite", "m.onnx"])
 def test_a_damaged_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"nothing a runtime knows")
-    with pytest.raises(EdgeKDError, match=f"{name}: .* refuses it"):
+    with pytest.raises(EdgeKDError, match=rf"{name}: .* refuses it"):
         runtimes.load(tmp_path / name)
 
 
 def test_what_is_no_model_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match=r"no such file"):
         runtimes.load(tmp_path / "m.tflite")
     (tmp_path / "m.pt").write_bytes(b"")
     with pytest.raises(UsageError, match=r"expected a .tflite or .onnx file, found '.pt'"):

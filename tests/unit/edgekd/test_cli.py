@@ -1,0 +1,188 @@
+"""The command line from outside: exit codes, one-line errors, what it imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.unit.tiny_models import tiny_tflite
+
+HEAVY = ["torch", "timm", "transformers", "sklearn", "albumentations", "litert_torch", "onnx"]
+THEN_LIST_HEAVY = f"""
+import sys
+from edgekd.cli import main
+sys.argv = ["edgekd", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("heavy:", [name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
+
+
+def edgekd(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgekd", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tiny_tflite(tmp_path / "m.tflite", np.ones((20, 12)), np.ones(20), (1, 2, 2, 3))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for index, name in enumerate(["cat", "dog", "dog"]):
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "photos" / name / f"{index}.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "check {model}", "bench {model} --runs 3", "list students", "report {folder}"],
+)
+def test_light_commands_import_nothing_heavy(command: str, model: Path, tmp_path: Path) -> None:
+    words = command.format(model=model, folder=tmp_path).split()
+    done = subprocess.run(
+        [sys.executable, "-c", THEN_LIST_HEAVY, *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == (2 if words[0] == "report" else 0), done.stderr
+    assert done.stderr.splitlines()[-1] == "heavy: []"
+
+
+def test_importing_edgekd_imports_nothing_heavy() -> None:
+    code = f"import sys, edgekd; print([m for m in {[*HEAVY, 'pydantic', 'rich']} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_command_shows_an_example_that_starts_with_its_name() -> None:
+    from edgekd.cli import app, bundle_app
+
+    commands = {(c.name or c.callback.__name__): c for c in app.registered_commands}  # type: ignore[union-attr]
+    assert set(commands) >= {"init", "validate", "run", "check", "bench", "report", "predict"}
+    commands |= {f"bundle {c.name}": c for c in bundle_app.registered_commands}
+    for name, command in commands.items():
+        text = (command.callback.__doc__ or "") if command.callback else ""
+        assert f"Example: `edgekd {name}" in text, name
+
+
+def test_no_words_show_the_help_as_bad_usage() -> None:
+    done = edgekd()
+    assert done.returncode == 2
+    assert "From a folder of images and class names" in done.stdout + done.stderr
+
+
+def test_check_exits_0_within_and_3_over_the_budget(model: Path) -> None:
+    within = edgekd("check", model, "--budget", "1MB")
+    assert (within.returncode, within.stderr) == (0, "")
+    assert "budget 1.00 MB" in within.stdout
+    over = edgekd("check", model, "--budget", "0.1kB")
+    assert over.returncode == 3
+    assert "largest tensors:" in over.stdout
+    assert "float32 20x12  weights" in over.stdout
+    values = json.loads(edgekd("check", model, "--budget", "0.1kB", "--json").stdout)
+    assert values["passed"] is False
+    assert values["largest"][0]["name"] == "weights"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("check none.tflite", 2, "none.tflite"),
+        ("check none.tflite --budget lots", 2, "size 'lots': expected a number"),
+        ("check", 2, "Missing argument"),
+        ("chekc", 2, "No such command"),
+        ("run none.yaml", 2, "config: no file 'none.yaml'. Write one with: edgekd init FOLDER"),
+        ("bench none.onnx", 2, "none.onnx: no such file"),
+        ("report .", 2, "no report.json"),
+        ("clean .", 2, "not a run folder"),
+        ("list student", 2, "Closest: 'students'."),
+        ("predict none.zip x.png", 2, "none.zip: no such file"),
+        ("bundle verify none.zip", 2, "none.zip: no such file"),
+        ("init none", 2, "no folder 'none'"),
+        ("bench damaged.tflite", 1, "damaged.tflite"),
+    ],
+)
+def test_errors_are_one_message_with_their_exit_code(
+    words: str, code: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "damaged.tflite").write_bytes(b"no model")
+    done = edgekd(*words.split(), cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_problems_of_a_bundle_are_data(model: Path) -> None:
+    done = edgekd("bundle", "verify", model)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "not a whole zip file" in done.stdout
+
+
+def test_init_then_validate(photos: Path, tmp_path: Path) -> None:
+    config = tmp_path / "photos.yaml"
+    first = edgekd("init", photos, "-o", config)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == f"Wrote {config}. Next: edgekd validate {config}\n"
+    again = edgekd("init", photos, "-o", config)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    done = edgekd("validate", config, "--json", "--set", "data.splits.test=0")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert values["classes"] == ["cat", "dog"]
+    assert sum(count["images"] for count in values["counts"].values()) == 3
+    assert values["stages"][0] == "validate"
+    assert values["stages"][-1] == "report"
+    text = edgekd("validate", config).stdout
+    assert text.startswith(f"{config}: fine. 3 images, 2 classes\n")
+
+
+def test_validate_lists_every_fault_at_once(photos: Path, tmp_path: Path) -> None:
+    config = tmp_path / "bad.yaml"
+    config.write_text(
+        f"data: {{folder: {photos}}}\n"
+        "distil: {}\n"
+        "distill: {arch: mobilnetv3_small_100, stepz: 5}\n"
+        "caption: {temperatures: [0.5, -1]}\n"
+        "check: {budget: lots}\n"
+    )
+    done = edgekd("validate", config)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"edgekd: {config}: 5 faults\n")
+    for fault in (
+        "distil: unknown key. Closest: 'distill'.",
+        "distill.arch: unknown 'mobilnetv3_small_100'. Closest: 'mobilenetv3_small_100'. "
+        "See: edgekd list students",
+        "distill.stepz: unknown key. Closest: 'steps'.",
+        "caption.temperatures: expected temperatures above 0, found -1.0",
+        "check.budget: size 'lots': expected a number",
+    ):
+        assert fault in done.stderr
+
+
+def test_an_unknown_stage_is_refused_before_any_work(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"data: {{folder: {photos}}}\nout: {tmp_path / 'run'}\n")
+    done = edgekd("run", tmp_path / "c.yaml", "--until", "targts")
+    assert done.returncode == 2
+    assert "Closest: 'targets'." in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = [sys.executable, "-m", "edgekd", "list", "students"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    assert running.wait(timeout=60) in (0, 1)
+    assert "Traceback" not in running.stderr.read()
+    running.stderr.close()

@@ -33,6 +33,10 @@ class Lexicon:
         for index, name in enumerate(task.classes):
             for text in (name, *task.synonyms.get(name, ())):
                 self._add_class(_folded(text), index, task)
+        for form, meaning in list(self._meaning.items()):
+            if meaning[0] == "class":  # a plural that is a class of its own stays that class
+                self._meaning.setdefault(form + "s", meaning)
+                self._meaning.setdefault(form + "es", meaning)
         forms = sorted(self._meaning, key=len, reverse=True)
         pattern = "|".join(re.escape(form) for form in forms)
         self._pattern = re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])")
@@ -53,8 +57,6 @@ class Lexicon:
                 f"'{task.classes[index]}'. Give each class words of its own"
             )
         self._meaning[form] = ("class", index)
-        for plural in (form + "s", form + "es"):
-            self._meaning.setdefault(plural, ("class", index))
 
 
 def _folded(text: str) -> str:

@@ -1,0 +1,107 @@
+"""Sentences of the composed teacher, sampled."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from captioning.attributes import ATTRIBUTES, WORDS
+from captioning.matching import Lexicon
+from captioning.prompts import TEMPLATES, Template, sample_sentence
+from edgekd.records import TaskSpec
+
+NAMES = ("cat", "apple", "dog")
+
+
+def certain(**words: str) -> np.ndarray:
+    """A measurement that is sure of the words given, and of the first word of the others."""
+    sure = {name: options[0] for name, options in ATTRIBUTES.items()} | words
+    return np.array([float(sure[name] == word) for name, word in WORDS], dtype=np.float32)
+
+
+def sample(
+    probs: list[float], text: str, seed: int = 0, temperature: float = 1.0, **words: str
+) -> tuple[str, str, float]:
+    rng = np.random.default_rng(seed)
+    templates = (Template("only", text),)
+    return sample_sentence(np.array(probs), certain(**words), NAMES, temperature, rng, templates)
+
+
+def test_a_sure_teacher_says_what_it_measured() -> None:
+    text, template, confidence = sample(
+        [0, 1, 0], "A {size} {colour} {object}, {shape}.", colour="red", size="large", shape="wide"
+    )
+    assert text == "A large red apple, wide."
+    assert template == "only"
+    assert confidence == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a {object}", "an apple"),
+        ("A {object} and a {colour} one", "An apple and an orange one"),
+        ("a {brightness} {object}", "a dark apple"),
+    ],
+)
+def test_an_before_a_vowel(text: str, expected: str) -> None:
+    assert sample([0, 1, 0], text, colour="orange")[0] == expected
+
+
+def test_the_confidence_is_the_probability_at_temperature_1() -> None:
+    for seed in range(20):
+        text, _, confidence = sample([0.5, 0.2, 0.3], "{object}", seed, temperature=3.0)
+        assert confidence == {"cat": 0.5, "apple": 0.2, "dog": 0.3}[text]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "shares"),
+    # p**(1/T), normalized: .5, .2, .3 squared are .25, .04, .09 of .38.
+    [(1.0, (0.5, 0.2, 0.3)), (0.5, (0.658, 0.105, 0.237))],
+)
+def test_objects_are_drawn_at_their_temperature(
+    temperature: float, shares: tuple[float, float, float]
+) -> None:
+    rng = np.random.default_rng(0)
+    templates = (Template("only", "{object}"),)
+    draws = Counter(
+        sample_sentence(np.array([0.5, 0.2, 0.3]), certain(), NAMES, temperature, rng, templates)[0]
+        for _ in range(4000)
+    )
+    # Four standard errors of a share with 4,000 draws: .032 at most.
+    for name, share in zip(NAMES, shares, strict=True):
+        assert draws[name] / 4000 == pytest.approx(share, abs=0.032)
+
+
+def test_the_second_guess_is_another_class() -> None:
+    for seed in range(50):
+        first, second = sample([0.6, 0.2, 0.2], "{object} {second}", seed)[0].split()
+        assert first != second
+
+
+def test_the_same_random_state_gives_the_same_sentence() -> None:
+    draws = [
+        sample_sentence(np.full(3, 1 / 3), certain(), NAMES, 1.0, np.random.default_rng(seed))
+        for seed in (7, 7, 8, 9, 10)
+    ]
+    assert draws[0] == draws[1]
+    assert len(set(draws)) > 2
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
+def test_every_template_names_its_object_first_and_its_attributes(template: Template) -> None:
+    """What it says can be read again, and only what was measured is said."""
+    lexicon = Lexicon(TaskSpec("test", NAMES))
+    measured = certain(colour="blue", setting="cluttered", shape="tall")
+    rng = np.random.default_rng(0)
+    text, name, _ = sample_sentence(
+        np.array([0.1, 0.1, 0.8]), measured, NAMES, 0.1, rng, (template,)
+    )
+    mentions = lexicon.parse(text)
+    assert name == template.name
+    assert mentions.classes[0] == 2
+    assert mentions.words
+    assert all(measured[index] == 1 for index in mentions.words)
+    assert "{" not in text

@@ -1,0 +1,165 @@
+"""The embedded teacher's head: probe, names, their weights; and the same head in torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from captioning import stage
+from captioning.teachers import composed
+from captioning.teachers.module import TeacherModule
+from edgekd.errors import DataError
+from edgekd.metrics import softmax
+
+NUM_FEATURES, NUM_SOURCE, NUM_CLASSES = 6, 1000, 3
+
+
+class FakeBackbone(torch.nn.Module):
+    """Two linear looks at the mean colours: features [B, 6] and ImageNet logits [B, 1000]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.to_features = torch.nn.Linear(3, NUM_FEATURES)
+        self.to_imagenet = torch.nn.Linear(3, NUM_SOURCE)
+
+    def forward(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        means = images_BCHW.mean(dim=(2, 3))
+        return self.to_features(means), 5 * self.to_imagenet(means)
+
+
+def names_head(temperature: float = 0.05) -> composed.NamesHead:
+    rng = np.random.default_rng(0)
+    source, target = rng.normal(size=(NUM_SOURCE, 4)), rng.normal(size=(NUM_CLASSES, 4))
+    source /= np.linalg.norm(source, axis=1, keepdims=True)
+    target /= np.linalg.norm(target, axis=1, keepdims=True)
+    return composed.NamesHead(source, target, temperature, np.array([0.5, -0.2, -0.3]))
+
+
+def probe() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(NUM_FEATURES, NUM_CLASSES)), rng.normal(size=NUM_CLASSES)
+
+
+HEADS = {
+    "names alone": composed.ComposedHead(None, None, 0.0, names_head(), 1.0),
+    "probe alone": composed.ComposedHead(*probe(), 0.7, None, 0.0),
+    "probe, names without weight": composed.ComposedHead(*probe(), 0.7, names_head(), 0.0),
+    "both": composed.ComposedHead(*probe(), 0.7, names_head(), 0.2),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head_and_torch_module_give_equal_logits(name: str, tmp_path: Path) -> None:
+    head, backbone = HEADS[name], FakeBackbone()
+    stage.save_head(head, tmp_path / "head.npz")
+    module = TeacherModule(backbone, dict(np.load(tmp_path / "head.npz"))).eval()  # type: ignore[arg-type]
+    images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        logits = module(images).numpy()
+        features, imagenet = (values.numpy() for values in backbone(images))
+    assert logits.shape == (5, NUM_CLASSES)
+    # float32 against float64
+    assert logits == pytest.approx(head.logits(features, imagenet), abs=1e-4)
+
+
+def test_names_by_hand() -> None:
+    # Two source classes of 1,000: the image is half each, so halfway between their vectors.
+    source = np.zeros((NUM_SOURCE, 2))
+    source[0], source[1], source[2:] = [1, 0], [0, 1], [1, 0]
+    imagenet = np.full((1, NUM_SOURCE), -50.0)
+    imagenet[0, :2] = 3.0
+    head = composed.NamesHead(source, np.eye(2), 0.5, np.array([0.1, -0.1]))
+    cosine = np.sqrt(0.5)
+    assert head.logits(imagenet)[0] == pytest.approx([cosine / 0.5 + 0.1, cosine / 0.5 - 0.1])
+
+
+def test_a_balanced_head_calls_every_class_equally_often() -> None:
+    plain = names_head()
+    imagenet = 3 * np.random.default_rng(3).normal(size=(500, NUM_SOURCE))
+    balanced = composed.fit_names(plain.source_1000E, plain.target_KE, imagenet, 0.05, True)
+    shares = softmax(balanced.logits(imagenet)).mean(axis=0)
+    assert shares == pytest.approx(1 / NUM_CLASSES, abs=1e-3)
+    unbalanced = composed.fit_names(plain.source_1000E, plain.target_KE, imagenet, 0.05, False)
+    assert not unbalanced.bias_K.any()
+
+
+@pytest.fixture(scope="module")
+def clusters() -> tuple[np.ndarray, np.ndarray]:
+    """Features of three overlapping clusters, and their labels."""
+    rng = np.random.default_rng(4)
+    labels = np.arange(300) % NUM_CLASSES
+    centres = 2 * np.eye(NUM_CLASSES, NUM_FEATURES)
+    return centres[labels] + rng.normal(size=(300, NUM_FEATURES)) * 0.7, labels
+
+
+def fit(
+    clusters: tuple[np.ndarray, np.ndarray], given: int, tune: int, **values: object
+) -> composed.ComposedHead:
+    features, labels = clusters
+    rows = np.arange(given)
+    held = np.arange(given, given + tune)
+    imagenet = np.random.default_rng(5).normal(size=(len(labels), NUM_SOURCE))
+    settings = {"names": names_head(), "num_classes": NUM_CLASSES, "seed": 0} | values
+    return composed.fit(
+        features, imagenet, (rows, labels[rows]), (held, labels[held]), **settings  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tune", [0, 30])
+def test_a_probe_on_given_labels_tells_the_others(
+    clusters: tuple[np.ndarray, np.ndarray], tune: int
+) -> None:
+    head = fit(clusters, 60, tune)
+    features, labels = clusters
+    logits = head.logits(features[100:], np.zeros((200, NUM_SOURCE)))
+    assert (logits.argmax(axis=1) == labels[100:]).mean() > 0.85
+    assert head.num_params == NUM_FEATURES * NUM_CLASSES + NUM_CLASSES
+    assert ("tune labels" in head.provenance["probe"]) is (tune == 30)
+    assert head.names_weight == 0  # names here are noise
+
+
+def test_the_probe_is_calibrated(clusters: tuple[np.ndarray, np.ndarray]) -> None:
+    head = fit(clusters, 60, 60)
+    features, labels = clusters
+    probs = softmax(head.logits(features[120:], np.zeros((180, NUM_SOURCE))))
+    confidence, right = probs.max(axis=1).mean(), (probs.argmax(axis=1) == labels[120:]).mean()
+    assert confidence == pytest.approx(right, abs=0.08)
+
+
+@pytest.mark.parametrize(("given", "why"), [(0, "no given labels"), (4, "2 classes have fewer")])
+def test_without_enough_labels_the_names_alone_speak(
+    clusters: tuple[np.ndarray, np.ndarray], given: int, why: str
+) -> None:
+    head = fit(clusters, given, 0)
+    assert head.probe_coef_DK is None
+    assert (head.names_weight, head.num_params) == (1.0, 0)
+    assert why in head.provenance["probe"]
+
+
+def test_neither_probe_nor_names_is_an_error(clusters: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(DataError, match=r"caption\.teacher\.names: .* not used: no given labels"):
+        fit(clusters, 0, 0, names=None)
+
+
+def test_two_classes_have_a_column_each(clusters: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = clusters
+    two = labels < 2
+    head = fit((features[two], labels[two]), 40, 30, names=None, num_classes=2)
+    logits = head.logits(features[two][100:], np.zeros((100, NUM_SOURCE)))
+    assert logits.shape == (100, 2)
+    assert (logits.argmax(axis=1) == labels[two][100:]).mean() > 0.9
+
+
+def test_the_inverted_teacher_sees_255_minus_the_pixel() -> None:
+    from edgekd.preprocess import normalized
+
+    plain = stage.teacher_preprocess(stage.ComposedTeacherConfig())
+    inverted = stage.teacher_preprocess(stage.ComposedTeacherConfig(inverted=True))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    assert normalized(pixels, inverted) == pytest.approx(normalized(255 - pixels, plain), abs=1e-6)
+    # As the backbone was trained: (pixel - 127) / 128.
+    assert normalized(pixels, plain) == pytest.approx((pixels - 127.0) / 128, abs=1e-6)

@@ -135,6 +135,9 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
 def licences(facts: Facts) -> dict[str, str]:
     """Returns the licence of the data and of every weights file."""
     found = {w["name"]: w["licence"] for w in _weights(facts) if w["used"]}
+    student = facts.results["distill"]["chosen"]["weights"]
+    if student is not None:
+        found[student["name"]] = student["licence"]
     return {"data": facts.config["data"]["licence"], **found}
 
 

@@ -6,6 +6,7 @@ finished stage is reused until one of them changes.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -154,6 +155,8 @@ def run(
     """
     stages = planned(config, until)
     listener = listener or Quiet()
+    # transformers brings torchao, which makes torch warn about itself on every start.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     store = RunStore(config.folder)
     with store.lock():
         write_text(store.path("config.yaml"), dump_yaml(config))
@@ -329,6 +332,7 @@ def _prune(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         current.data_folder,
         config.prune,
         config.distill,
+        students.AugmentConfig(**current.result("distill")["chosen"]["augment"]),
         current.store,
         config.seed,
         progress,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import WeightsError, closest
+from edgekd.extras import require
 from edgekd.store import file_sha256
 
 
@@ -100,6 +101,13 @@ def find(name: str, path: Path | None = None) -> WeightsFile:
     if packaged is not None:
         return _checked(name, packaged, f"package {known.package}", known)
     return _from_hub(name, known)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns the tensors of a .safetensors or PyTorch file; nothing in it is executed."""
+    if path.suffix == ".safetensors":
+        return require("safetensors.torch", "students").load_file(path)
+    return require("torch", "students").load(path, map_location="cpu", weights_only=True)
 
 
 def in_order(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Student:
-    """`weights` names packaged ImageNet weights; `pretrained_as` the timm twin that holds them.
+    """`weights` names packaged ImageNet weights, `timm_name` the network where timm's differs.
 
     The Lite weights were trained with TensorFlow's SAME padding, which timm has under `tf_`.
     """
@@ -15,7 +15,7 @@ class Student:
     architecture: str
     note: str
     weights: str | None = None
-    pretrained_as: str | None = None
+    timm_name: str | None = None
 
 
 STUDENTS: dict[str, Student] = {

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from edgekd.records import Preprocess
-from edgekd.weights import WeightsFile, find, in_order
+from edgekd.weights import WeightsFile, find, in_order, read
 from students.catalogue import STUDENTS
 
 
@@ -22,17 +22,12 @@ def build(
         WeightsError: `pretrained` and no weights are to be had.
     """
     entry = STUDENTS[architecture]
+    name = entry.timm_name or architecture
     if not pretrained:
-        return timm.create_model(architecture, num_classes=num_classes), None
+        return timm.create_model(name, num_classes=num_classes), None
     found = find(entry.weights or architecture, weights)
-    network: Any = timm.create_model(entry.pretrained_as or architecture, num_classes=1000)
-    if found.path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        tensors = load_file(found.path)
-    else:
-        tensors = torch.load(found.path, map_location="cpu", weights_only=True)
-    network.load_state_dict(in_order(tensors, network.state_dict()))
+    network: Any = timm.create_model(name, num_classes=1000)
+    network.load_state_dict(in_order(read(found.path), network.state_dict()))
     network.reset_classifier(num_classes)
     return network, found
 

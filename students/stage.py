@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,14 @@ class DistillConfig(Section):
     lr: list[float] = pydantic.Field(
         [0.003], min_length=1, description="peak learning rates; tune chooses where several"
     )
+    augment: list[AugmentConfig] = pydantic.Field(
+        [AugmentConfig()], min_length=1, description="random changes; tune chooses where several"
+    )
     screen: float = pydantic.Field(
-        0.25, gt=0, le=1, description="share of the steps that compares learning rates"
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the steps that compares candidates; at 1 the best one is the student",
     )
     weight_decay: float = pydantic.Field(0.02, ge=0)
     warmup: float = pydantic.Field(0.05, ge=0, lt=1, description="share of the steps")
@@ -51,7 +58,6 @@ class DistillConfig(Section):
     label_weight: float = pydantic.Field(1.0, ge=0, description="of cross-entropy on given labels")
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     evaluations: int = pydantic.Field(10, ge=1, description="on tune, and saves, in a training")
-    augment: AugmentConfig = AugmentConfig()
 
     @pydantic.field_validator("arch")
     @classmethod
@@ -96,12 +102,9 @@ def distill(
     progress: Progress = silent,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Writes checkpoints/student.safetensors, trained on soft targets and given labels."""
-    data, evaluate = _training_data(manifest, folder, config, store, progress)
-    spoken = np.flatnonzero((data.weight > 0) | (data.labels >= 0))
+    job = _job(manifest, folder, config, store, seed, progress)
     recipe = _recipe(config, config.steps)
-    return _fit(
-        "student", manifest, data.only(spoken), recipe, config, store, seed, evaluate, progress
-    )
+    return _fit("student", job.taught(), recipe)
 
 
 def labels_alone(
@@ -117,24 +120,12 @@ def labels_alone(
     Raises:
         DataError: no training image carries a label.
     """
-    data, evaluate = _training_data(manifest, folder, config, store, progress)
-    labelled = np.flatnonzero(data.labels >= 0)
-    if len(labelled) == 0:
+    job = _job(manifest, folder, config, store, seed, progress)
+    labelled = job.data.labels >= 0
+    if not labelled.any():
         raise DataError("baseline: no training image carries a label. Set baseline.enabled: false")
-    recipe = _recipe(
-        config.model_copy(update={"kd_weight": 0.0, "label_weight": 1.0}), config.steps
-    )
-    return _fit(
-        "labels_alone",
-        manifest,
-        data.only(labelled),
-        recipe,
-        config,
-        store,
-        seed,
-        evaluate,
-        progress,
-    )
+    alone = config.model_copy(update={"kd_weight": 0.0, "label_weight": 1.0})
+    return _fit("labels_alone", job.only(labelled), _recipe(alone, config.steps))
 
 
 def prune(
@@ -142,37 +133,30 @@ def prune(
     folder: Path,
     config: PruneConfig,
     distill_config: DistillConfig,
+    augment: AugmentConfig,
     store: RunStore,
     seed: int,
     progress: Progress = silent,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Writes checkpoints/student_pruned.safetensors: fewer channels, recovered by distillation."""
+    """Writes checkpoints/student_pruned.safetensors: fewer channels, recovered by distillation.
+
+    `augment` is the one that was chosen for the student.
+    """
     from students import checkpoint, models
     from students.prune import prune_to_macs
 
     network, parent = checkpoint.load(store.path("checkpoints", "student.safetensors"))
     progress(0, config.recovery_steps, "pruning")
-    size = distill_config.image_size
-    pruned, cuts = prune_to_macs(network, size, config.macs_ratio)
-    data, evaluate = _training_data(manifest, folder, distill_config, store, progress)
-    spoken = data.only(np.flatnonzero((data.weight > 0) | (data.labels >= 0)))
+    pruned, cuts = prune_to_macs(network, distill_config.image_size, config.macs_ratio)
+    pruned = pruned.to(models.best_device())
+    # Another seed, so that recovery does not repeat the order of the training.
+    job = _job(manifest, folder, distill_config, store, seed + 1, progress)
     recovery = distill_config.model_copy(
         update={"lr": [config.recovery_lr], "evaluations": min(5, config.recovery_steps)}
     )
     recipe = _recipe(recovery, config.recovery_steps)
-    pruned = pruned.to(models.best_device())
-    training = _run(
-        pruned,
-        "student_pruned",
-        spoken,
-        recipe,
-        distill_config,
-        store,
-        seed + 1,
-        evaluate,
-        progress,
-        [config.model_dump(), parent.sha256],
-    )
+    salt = [config.model_dump(), parent.sha256]
+    training = _run(pruned, "student_pruned", job.taught(), recipe, augment, salt)
     record = checkpoint.save(
         pruned,
         store.path("checkpoints", "student_pruned.safetensors"),
@@ -194,10 +178,35 @@ def load_student(store: RunStore, name: str) -> tuple[torch.nn.Module, StudentCh
     return checkpoint.load(store.path("checkpoints", f"{name}.safetensors"))
 
 
-def _training_data(
-    manifest: Manifest, folder: Path, config: DistillConfig, store: RunStore, progress: Progress
-) -> tuple[TrainingData, Evaluate | None]:
-    """Returns the training split with its targets, and the evaluation on tune (None: no labels)."""
+@dataclass(frozen=True)
+class _Job:
+    """What every training of a stage shares; `evaluate` is None without tune labels."""
+
+    data: TrainingData
+    evaluate: Evaluate | None
+    num_classes: int
+    config: DistillConfig
+    store: RunStore
+    seed: int
+    progress: Progress
+
+    def only(self, wanted_N: np.ndarray) -> _Job:
+        return replace(self, data=self.data.only(np.flatnonzero(wanted_N)))
+
+    def taught(self) -> _Job:
+        """The images with something to learn from: a target the teacher stands by, or a label."""
+        return self.only((self.data.weight > 0) | (self.data.labels >= 0))
+
+
+def _job(
+    manifest: Manifest,
+    folder: Path,
+    config: DistillConfig,
+    store: RunStore,
+    seed: int,
+    progress: Progress,
+) -> _Job:
+    """Returns the training split with its targets, and the evaluation on tune."""
     from edgekd import metrics
     from students.data import TrainingData, image_cache
     from students.evaluate import logits_of
@@ -212,8 +221,9 @@ def _training_data(
     labels = np.array([-1 if item.label is None else item.label for item in train], dtype=np.int64)
     data = TrainingData(pixels, targets["probs"][rows], targets["weight"][rows], labels)
     tune = [item for item in manifest.of("tune") if item.label is not None]
+    job = _Job(data, None, manifest.task.num_classes, config, store, seed, progress)
     if not tune:
-        return data, None
+        return job
     tune_pixels = image_cache(tune, folder, preprocess, store, progress)
     tune_labels = np.array([item.label for item in tune])
 
@@ -224,82 +234,81 @@ def _training_data(
             "nll": metrics.negative_log_likelihood(probs, tune_labels),
         }
 
-    return data, evaluate
+    return replace(job, evaluate=evaluate)
 
 
-def _fit(
-    name: str,
-    manifest: Manifest,
-    data: TrainingData,
-    recipe: Recipe,
-    config: DistillConfig,
-    store: RunStore,
-    seed: int,
-    evaluate: Evaluate | None,
-    progress: Progress,
-) -> tuple[list[Path], dict[str, Any]]:
-    """Chooses the learning rate on tune by short trainings, then trains in full."""
-    from dataclasses import replace
-
+def _fit(name: str, job: _Job, recipe: Recipe) -> tuple[list[Path], dict[str, Any]]:
+    """Trains every candidate for `screen` of the steps, the best of tune in full; saves it."""
     from students import checkpoint, models
 
-    def fresh() -> torch.nn.Module:
+    config = job.config
+
+    def train_fresh(lr: float, augment: AugmentConfig, steps: int) -> tuple[Any, Training]:
         import torch
 
-        torch.manual_seed(seed)
-        network, _ = models.build(
-            config.arch, manifest.task.num_classes, config.weights, config.pretrained
-        )
-        return network.to(models.best_device())
+        torch.manual_seed(job.seed)
+        network, _ = models.build(config.arch, job.num_classes, config.weights, config.pretrained)
+        network = network.to(models.best_device())
+        return network, _run(network, name, job, replace(recipe, lr=lr, steps=steps), augment, [])
 
-    screened: dict[float, float] = {}
-    if len(config.lr) > 1 and evaluate is not None:
-        steps = max(1, int(recipe.steps * config.screen))
-        for lr in config.lr:
-            short = replace(recipe, lr=lr, steps=steps, evaluations=1)
-            training = _run(
-                fresh(),
-                f"{name}-lr{lr:g}",
-                data,
-                short,
-                config,
-                store,
-                seed,
-                evaluate,
-                progress,
-                [],
-            )
-            screened[lr] = training.best_metrics["accuracy"]
-    lr = max(screened, key=lambda lr: screened[lr]) if screened else config.lr[0]
-    network = fresh()
-    training = _run(
-        network, name, data, replace(recipe, lr=lr), config, store, seed, evaluate, progress, []
-    )
+    candidates = [(lr, augment) for lr in config.lr for augment in config.augment]
+    if job.evaluate is None:  # nothing to choose with
+        candidates = candidates[:1]
+    steps = max(1, round(recipe.steps * config.screen)) if len(candidates) > 1 else recipe.steps
+    trained = [train_fresh(lr, augment, steps) for lr, augment in candidates]
+    best = max(range(len(trained)), key=lambda index: _tune_rank(trained[index][1]))
+    network, training = trained[best]
+    if steps < recipe.steps:
+        network, training = train_fresh(*candidates[best], recipe.steps)
     record = checkpoint.save(
         network,
-        store.path("checkpoints", f"{name}.safetensors"),
+        job.store.path("checkpoints", f"{name}.safetensors"),
         name=name,
         architecture=config.arch,
         preprocess=models.default_preprocess(config.image_size),
         metrics=training.best_metrics,
     )
-    _remove_states(store, name)
-    chosen = {"lr": lr, "screened": {f"{k:g}": v for k, v in screened.items()}}
-    return _outputs(store, record), _summary(
-        record, training, chosen | {"images": len(data.labels)}
-    )
+    _remove_states(job.store, name)
+    lr, augment = candidates[best]
+    chosen = {
+        "lr": lr,
+        "augment": augment.model_dump(),
+        "candidates": [
+            {"lr": lr, "augment": config.augment.index(augment)} | run.best_metrics
+            for (lr, augment), (_, run) in zip(candidates, trained, strict=True)
+        ],
+        "images": len(job.data.labels),
+        "weights": _initial_weights(config),
+    }
+    return _outputs(job.store, record), _summary(record, training, chosen)
+
+
+def _initial_weights(config: DistillConfig) -> dict[str, str] | None:
+    """What a pretrained student started from, for the report and the bundle; None: from scratch."""
+    from edgekd.weights import find
+
+    if not config.pretrained:
+        return None
+    found = find(STUDENTS[config.arch].weights or config.arch, config.weights)
+    return {
+        "name": found.name,
+        "source": found.source,
+        "sha256": found.sha256,
+        "licence": found.licence,
+    }
+
+
+def _tune_rank(training: Training) -> tuple[float, float]:
+    metrics = training.best_metrics
+    return metrics.get("accuracy", 0.0), -metrics.get("nll", 0.0)
 
 
 def _run(
     network: torch.nn.Module,
     name: str,
-    data: TrainingData,
+    job: _Job,
     recipe: Recipe,
-    config: DistillConfig,
-    store: RunStore,
-    seed: int,
-    evaluate: Evaluate | None,
-    progress: Progress,
+    augment: AugmentConfig,
     salt: list[Any],
 ) -> Training:
     """One training whose saved state is found again only by exactly the same training."""
@@ -307,22 +316,15 @@ def _run(
     from students.distill import train
     from students.models import default_preprocess
 
-    targets = file_sha256(store.path("targets", "targets.npz"))
-    key = digest([to_dict(recipe), config.model_dump(mode="json"), targets, seed, salt])[:12]
-    state = store.path("checkpoints", f"{name}.{key}.state")
-    preprocess = default_preprocess(config.image_size)
+    targets = file_sha256(job.store.path("targets", "targets.npz"))
+    settings = [to_dict(recipe), augment.model_dump(), job.config.model_dump(mode="json")]
+    key = digest([settings, targets, job.seed, salt])[:12]
+    state = job.store.path("checkpoints", f"{name}.{key}.state")
+    preprocess = default_preprocess(job.config.image_size)
     return train(
-        network,
-        data,
-        preprocess,
-        Augment(config.augment),
-        recipe,
-        seed,
-        evaluate,
-        state,
-        progress,
-        name,
-    )
+        network, job.data, preprocess, Augment(augment), recipe, job.seed, job.evaluate, state,
+        job.progress, name,
+    )  # fmt: skip
 
 
 def _remove_states(store: RunStore, name: str) -> None:

@@ -13,7 +13,7 @@ import timm
 import torch
 from timm.data import ImageNetInfo
 
-from edgekd.weights import WeightsFile, find, in_order
+from edgekd.weights import WeightsFile, find, in_order, read
 
 
 class Backbone(torch.nn.Module):
@@ -23,7 +23,7 @@ class Backbone(torch.nn.Module):
         super().__init__()
         self.weights: WeightsFile = find(name, weights)
         network: Any = timm.create_model(f"tf_{name}", pretrained=False)
-        network.load_state_dict(in_order(_read(self.weights.path), network.state_dict()))
+        network.load_state_dict(in_order(read(self.weights.path), network.state_dict()))
         self.network: Any = network.eval()
         self.num_features: int = network.num_features
 
@@ -47,11 +47,3 @@ def imagenet_names() -> list[list[str]]:
     """Returns for each of the 1,000 classes its WordNet lemmas, the first the most usual."""
     info = ImageNetInfo()
     return [info.index_to_description(index).split(", ") for index in range(info.num_classes())]
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)

@@ -20,6 +20,7 @@ from edgekd.metrics import negative_log_likelihood, softmax
 _C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _PROBE_WEIGHTS = tuple(np.geomspace(0.1, 4.0, 33))
 _NAMES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+_NAMES_GAIN = 0.01
 _MIN_LABELS_TO_FIT = 20
 
 
@@ -191,12 +192,20 @@ def _calibrated_nll(logits: np.ndarray, labels: np.ndarray) -> float:
 def _weights(
     probe: np.ndarray, names: np.ndarray | None, labels: np.ndarray
 ) -> tuple[float, float]:
-    """Returns the (probe, names) weights of the highest likelihood; names 0 unless they help."""
+    """Returns the (probe, names) weights of the highest likelihood.
+
+    Names count only where they gain more than `_NAMES_GAIN` nats: with them, a text encoder
+    belongs to the teacher's files.
+    """
     extra: Any = 0.0 if names is None else names
-    candidates = [
-        (negative_log_likelihood(softmax(w * probe + v * extra), labels), float(w), float(v))
-        for v in (_NAMES_WEIGHTS if names is not None else (0.0,))
-        for w in _PROBE_WEIGHTS
-    ]
-    _, probe_weight, names_weight = min(candidates)
+
+    def best(names_weights: tuple[float, ...]) -> tuple[float, float, float]:
+        return min(
+            (negative_log_likelihood(softmax(w * probe + v * extra), labels), float(w), v)
+            for v in names_weights
+            for w in _PROBE_WEIGHTS
+        )
+
+    alone, together = best((0.0,)), best(_NAMES_WEIGHTS if names is not None else (0.0,))
+    _, probe_weight, names_weight = min(alone, (together[0] + _NAMES_GAIN, *together[1:]))
     return probe_weight, names_weight

@@ -1,0 +1,1 @@
+"""Proofs on real data and comparisons with other tools; results lie in results/."""

@@ -437,7 +437,9 @@ def _evaluate_inputs(current: Run) -> Any:
 
 def _chosen(current: Run) -> ExportedModel:
     candidates = [r for r in _exported(current, "evaluate") if r.model.startswith("student")]
-    return exporting.choose(candidates, current.config.choose)
+    return exporting.choose(
+        candidates, current.config.choose, parse_size(current.config.check.budget)
+    )
 
 
 def _check_inputs(current: Run) -> Any:
@@ -487,7 +489,7 @@ def _bench_inputs(current: Run) -> Any:
 
 
 def _bundle_inputs(current: Run) -> Any:
-    names = ("name", "choose", "caption", "data")
+    names = ("name", "choose", "check", "caption", "data")
     config = current.config.model_dump(mode="json", include=set(names))
     return [
         config,

@@ -37,7 +37,7 @@ class ExportConfig(Section):
 
 
 class ChooseConfig(Section):
-    """Which file goes into the bundle: the smallest that is nearly the best on val."""
+    """Which file goes into the bundle: of those within budget, the smallest nearly best on val."""
 
     format: Format = "tflite"
     precision: Precision = "int8"
@@ -123,16 +123,20 @@ def evaluate(
     return [path], measured
 
 
-def choose(candidates: list[ExportedModel], config: ChooseConfig) -> ExportedModel:
+def choose(
+    candidates: list[ExportedModel], config: ChooseConfig, budget_bytes: int
+) -> ExportedModel:
     """Returns the smallest candidate whose val accuracy is within `max_drop` of the best.
 
-    Without val labels: the smallest.
+    Files over the budget are no candidates while another is within it. Without val labels: the
+    smallest.
     """
     allowed = [
         record
         for record in candidates
         if record.format == config.format and record.precision == config.precision
     ] or candidates
+    allowed = [record for record in allowed if record.size_bytes <= budget_bytes] or allowed
     if all("val" in record.metrics for record in allowed):
         values = {r.path: r.metrics["val"]["accuracy"]["value"] for r in allowed}
         floor = max(values.values()) - config.max_drop

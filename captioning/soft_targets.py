@@ -127,17 +127,30 @@ def caption_share(
 
 
 def spread_over_neighbours(
-    probs_NK: np.ndarray, features_ND: np.ndarray, num_neighbours: int, block: int = 1024
+    probs_NK: np.ndarray,
+    features_ND: np.ndarray,
+    bank: np.ndarray,
+    num_neighbours: int,
+    block: int = 1024,
 ) -> np.ndarray:
-    """Returns the mean of each row's probs with those of its nearest rows (cosine); [N, K]."""
-    if num_neighbours == 0 or len(probs_NK) <= num_neighbours:
+    """Returns the mean of each row's probs with those of its nearest rows of the bank (cosine).
+
+    `bank` are the rows that may be neighbours, the training images: held-out images must not
+    shape a training target, not even without their labels. A row is not its own neighbour.
+    """
+    if num_neighbours == 0 or len(bank) <= num_neighbours:
         return probs_NK
     unit = features_ND / np.linalg.norm(features_ND, axis=1, keepdims=True)
+    column_of = {int(row): column for column, row in enumerate(bank)}
     spread = np.empty_like(probs_NK)
     for start in range(0, len(unit), block):
-        similarity = unit[start : start + block] @ unit.T
-        nearest = np.argpartition(-similarity, num_neighbours, axis=1)[:, : num_neighbours + 1]
-        spread[start : start + block] = probs_NK[nearest].mean(axis=1)
+        similarity = unit[start : start + block] @ unit[bank].T
+        for index in range(len(similarity)):
+            if start + index in column_of:
+                similarity[index, column_of[start + index]] = -np.inf
+        nearest = bank[np.argpartition(-similarity, num_neighbours, axis=1)[:, :num_neighbours]]
+        total = probs_NK[start : start + block] + probs_NK[nearest].sum(axis=1)
+        spread[start : start + block] = total / (num_neighbours + 1)
     return spread
 
 

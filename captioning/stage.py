@@ -17,9 +17,9 @@ from edgekd.store import RunStore, atomic_path, digest, file_sha256
 if TYPE_CHECKING:
     from captioning.teachers.composed import ComposedHead
 
-CAPTION_SCHEMA = 1
+CAPTION_SCHEMA = 2
 FILTER_SCHEMA = 1
-TARGETS_SCHEMA = 1
+TARGETS_SCHEMA = 2
 
 
 class ComposedTeacherConfig(Section):
@@ -86,7 +86,7 @@ class TargetsConfig(Section):
         0.3, ge=0, le=1, description="captions' share where no tune labels can fit it"
     )
     neighbours: int = pydantic.Field(
-        0, ge=0, description="average each target with this many nearest images (features)"
+        0, ge=0, description="average each target with this many nearest training images (features)"
     )
 
 
@@ -145,7 +145,7 @@ def caption(
         "num_captions": count,
         "teacher": teacher.kind,
         "backbone": teacher.backbone,
-        "num_params": sum(p.numel() for p in backbone.network.parameters()) + head.num_params,
+        "num_params": backbone.count_params(head.names_weight > 0) + head.num_params,
         "head": head.provenance,
         "weights": [
             {
@@ -225,7 +225,8 @@ def soft_targets(
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
     weight = np.ones(len(ids)) if config.evidence == "scores" else counts > 0
     mixed = share * captions_NK + (1 - share) * scores_NK
-    mixed = st.spread_over_neighbours(mixed, features_ND, config.neighbours)
+    train = np.array([row for row, i in enumerate(manifest.items) if i.split == "train"])
+    mixed = st.spread_over_neighbours(mixed, features_ND, train, config.neighbours)
     path = store.path("targets", "targets.npz")
     with atomic_path(path) as temporary:
         np.savez(

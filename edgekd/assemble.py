@@ -265,8 +265,8 @@ def _confusion(chosen: ExportedModel) -> dict[str, Any] | None:
 def _distillation(facts: Facts) -> dict[str, Any]:
     shared = {
         key: facts.config["distill"][name]
-        for key, name in (("architecture", "arch"), ("steps", "steps"),
-                          ("batch_size", "batch_size"), ("image_size", "image_size"))
+        for key, name in (("architecture", "arch"), ("batch_size", "batch_size"),
+                          ("image_size", "image_size"))
     }  # fmt: skip
     trained = {
         name: facts.results[stage]
@@ -274,7 +274,8 @@ def _distillation(facts: Facts) -> dict[str, Any]:
         if facts.results.get(stage)
     }
     entries: dict[str, Any] = {
-        name: shared | {"chosen": result["chosen"]} for name, result in trained.items()
+        name: shared | {"steps": result["steps"], "chosen": result["chosen"]}
+        for name, result in trained.items()
     }
     histories = {name: result["history"] for name, result in trained.items()}
     if facts.results.get("prune"):

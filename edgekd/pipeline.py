@@ -321,7 +321,13 @@ def _baseline(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         )
         return [], None
     return students.labels_alone(
-        current.manifest, current.data_folder, config.distill, current.store, config.seed, progress
+        current.manifest,
+        current.data_folder,
+        config.distill,
+        config.prune.recovery_steps if config.prune.enabled else 0,
+        current.store,
+        config.seed,
+        progress,
     )
 
 
@@ -591,7 +597,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "baseline",
         students.BASELINE_SCHEMA,
-        _training_inputs,
+        lambda current: [_training_inputs(current), current.config.prune.model_dump(mode="json")],
         _baseline,
         lambda config: config.baseline.enabled,
     ),

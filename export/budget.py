@@ -221,7 +221,7 @@ def _graphs(path: Path) -> dict[str, ModelGraph]:
             }
     except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, zlib.error) as error:
         raise EdgeKDError(
-            f"{path}: not a whole zip file ({error}). Write it again with: edgekd bundle"
+            f"{path}: not a whole zip file ({error}). Make it again with: edgekd run CONFIG"
         ) from error
     except RuntimeError as error:  # zipfile's word for a file under a password
         raise EdgeKDError(f"{path}: cannot be unpacked ({error})") from error

@@ -31,7 +31,7 @@ class ExportConfig(Section):
     """Which files are made of each student."""
 
     formats: list[Format] = pydantic.Field(["tflite", "onnx"], min_length=1)
-    precisions: list[Precision] = pydantic.Field(["fp32", "int8"], min_length=1)
+    precisions: list[Literal["fp32", "int8"]] = pydantic.Field(["fp32", "int8"], min_length=1)
     calibration_images: int = pydantic.Field(200, ge=1, description="training images, for int8")
     teacher: bool = pydantic.Field(True, description="also the teacher with its head, .tflite int8")
 
@@ -40,7 +40,7 @@ class ChooseConfig(Section):
     """Which file goes into the bundle: of those within budget, the smallest nearly best on val."""
 
     format: Format = "tflite"
-    precision: Precision = "int8"
+    precision: Literal["fp32", "int8"] = "int8"
     max_drop: float = pydantic.Field(
         0.01, ge=0, le=1, description="val accuracy it may lose against the best candidate"
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from students.distill import Evaluate, Recipe, Training
 
 DISTILL_SCHEMA = 1
-BASELINE_SCHEMA = 1
+BASELINE_SCHEMA = 2
 PRUNE_SCHEMA = 1
 
 
@@ -111,11 +111,14 @@ def labels_alone(
     manifest: Manifest,
     folder: Path,
     config: DistillConfig,
+    extra_steps: int,
     store: RunStore,
     seed: int,
     progress: Progress = silent,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Writes checkpoints/labels_alone.safetensors, trained on the given labels and nothing else.
+
+    `extra_steps` are those that the student gets after pruning: the baseline has as many in all.
 
     Raises:
         DataError: no training image carries a label.
@@ -125,7 +128,7 @@ def labels_alone(
     if not labelled.any():
         raise DataError("baseline: no training image carries a label. Set baseline.enabled: false")
     alone = config.model_copy(update={"kd_weight": 0.0, "label_weight": 1.0})
-    return _fit("labels_alone", job.only(labelled), _recipe(alone, config.steps))
+    return _fit("labels_alone", job.only(labelled), _recipe(alone, config.steps + extra_steps))
 
 
 def prune(
@@ -350,5 +353,6 @@ def _summary(
     return {
         "checkpoint": to_dict(record),
         "history": training.history,
+        "steps": training.history[-1]["step"],
         "chosen": chosen | {"step": training.best_metrics.get("step")},
     }

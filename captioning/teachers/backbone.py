@@ -33,6 +33,11 @@ class Backbone(torch.nn.Module):
         features = self.network.forward_head(maps, pre_logits=True)
         return features, self.network.classifier(features)
 
+    def count_params(self, with_classifier: bool) -> int:
+        """Returns the learned numbers, with or without the ImageNet classifier's."""
+        spared = 0 if with_classifier else _count(self.network.classifier)
+        return _count(self.network) - spared
+
     @torch.inference_mode()
     def observe(self, images_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns features [B, D] and ImageNet logits [B, 1000], float32."""
@@ -47,3 +52,7 @@ def imagenet_names() -> list[list[str]]:
     """Returns for each of the 1,000 classes its WordNet lemmas, the first the most usual."""
     info = ImageNetInfo()
     return [info.index_to_description(index).split(", ") for index in range(info.num_classes())]
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

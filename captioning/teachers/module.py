@@ -17,6 +17,8 @@ class TeacherModule(torch.nn.Module):
         super().__init__()
         self.backbone = backbone
         self.names_weight = float(arrays["names_weight"]) if "names_source" in arrays else 0.0
+        if self.names_weight == 0:
+            backbone.network.reset_classifier(0)  # ImageNet's names are not asked for
         self.probe: torch.nn.Linear | None = None
         if "probe_coef" in arrays:
             weight = float(arrays["probe_weight"])

@@ -1,0 +1,188 @@
+"""The training loop: it learns, it keeps the best, and a stop changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgekd.progress import Progress, silent
+from edgekd.records import Preprocess
+from students import models
+from students.data import Augment, AugmentConfig, TrainingData
+from students.distill import Recipe, Training, train
+from students.evaluate import logits_of
+
+SIDE, NUM_CLASSES = 32, 2
+PREPROCESS = Preprocess(SIDE, SIDE)
+RECIPE = Recipe(
+    steps=6, batch_size=8, lr=0.003, weight_decay=0.02, warmup=0.1, ema_decay=0.9,
+    kd_weight=1.0, kd_temperature=1.0, label_weight=1.0, label_smoothing=0.0, evaluations=3,
+)  # fmt: skip
+PLAIN = AugmentConfig(flip=0.5, shift=0, scale=0, rotate=0, brightness=0, cutout=0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    """24 noisy pictures, dark ones of class 0 and bright ones of class 1; a third labelled."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % NUM_CLASSES
+    level = np.where(labels == 0, 70, 180)[:, None, None, None]
+    pixels = np.clip(level + rng.integers(-60, 60, (24, SIDE, SIDE, 3)), 0, 255)
+    probs = np.where(np.eye(NUM_CLASSES)[labels] == 1, 0.9, 0.1).astype(np.float32)
+    known = np.where(np.arange(24) % 3 == 0, labels, -1)
+    return TrainingData(pixels.astype(np.uint8), probs, np.ones(24, np.float32), known)
+
+
+def fresh() -> torch.nn.Module:
+    torch.manual_seed(0)
+    network, _ = models.build("mobilenetv4_conv_small_050", NUM_CLASSES)
+    # From equal odds a few dozen steps are enough to learn.
+    torch.nn.init.zeros_(network.get_classifier().weight)  # type: ignore[operator]
+    return network
+
+
+def run(
+    data: TrainingData,
+    state: Path,
+    recipe: Recipe = RECIPE,
+    evaluate: Callable[[torch.nn.Module], dict[str, float]] | None = None,
+    progress: Progress = silent,
+) -> tuple[torch.nn.Module, Training]:
+    network = fresh()
+    augment = Augment(PLAIN)
+    result = train(
+        network, data, PREPROCESS, augment, recipe, 0, evaluate, state, progress, "student"
+    )
+    return network, result
+
+
+def weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+def steadily_better() -> Callable[[torch.nn.Module], dict[str, float]]:
+    def evaluate(network: torch.nn.Module) -> dict[str, float]:
+        return {"accuracy": 0.5, "nll": float(next(network.parameters()).detach().abs().sum())}
+
+    return evaluate
+
+
+class StopAt:
+    """An evaluation that is stopped when it is asked for the nth time."""
+
+    def __init__(self, number: int):
+        self.left = number
+        self.evaluate = steadily_better()
+
+    def __call__(self, network: torch.nn.Module) -> dict[str, float]:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self.evaluate(network)
+
+
+def test_stopped_at_its_second_evaluation_and_resumed_it_ends_bit_for_bit_the_same(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    whole, whole_result = run(data, tmp_path / "whole.state", evaluate=steadily_better())
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "cut.state", evaluate=StopAt(2))
+    done: list[int] = []
+
+    def progress(step: int, total: int, what: str) -> None:
+        done.append(step)
+
+    resumed, result = run(
+        data, tmp_path / "cut.state", evaluate=steadily_better(), progress=progress
+    )
+    assert done == [3, 4, 5, 6]  # steps 1 and 2 were kept
+    assert same(weights(resumed), weights(whole))
+    assert result.history == whole_result.history
+    assert result.best_metrics == whole_result.best_metrics
+
+
+def test_a_finished_training_is_read_and_not_repeated(data: TrainingData, tmp_path: Path) -> None:
+    first, _ = run(data, tmp_path / "x.state", evaluate=steadily_better())
+    done: list[int] = []
+    second, result = run(
+        data, tmp_path / "x.state", progress=lambda step, total, what: done.append(step)
+    )
+    assert done == []
+    assert same(weights(first), weights(second))
+    assert [entry["step"] for entry in result.history] == [2, 4, 6]
+
+
+def test_the_best_weights_on_tune_are_returned(data: TrainingData, tmp_path: Path) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    accuracies = iter([0.4, 0.9, 0.6])
+
+    def evaluate(network: torch.nn.Module) -> dict[str, float]:
+        seen.append(weights(network))
+        return {"accuracy": next(accuracies), "nll": 1.0}
+
+    network, result = run(data, tmp_path / "x.state", evaluate=evaluate)
+    assert result.best_metrics == {"accuracy": 0.9, "nll": 1.0, "step": 4}
+    assert same(weights(network), seen[1])
+    assert not same(weights(network), seen[2])
+    assert [entry["tune_accuracy"] for entry in result.history] == [0.4, 0.9, 0.6]
+    assert not network.training
+
+
+def test_without_tune_the_last_weights_count(data: TrainingData, tmp_path: Path) -> None:
+    network, result = run(data, tmp_path / "x.state")
+    state = torch.load(tmp_path / "x.state", weights_only=True)
+    assert result.best_metrics == {"step": 6}
+    assert same(weights(network), state["average"])
+    assert np.isfinite([entry["loss"] for entry in result.history]).all()
+
+
+def test_it_learns_what_the_targets_say(data: TrainingData, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=40, batch_size=24, evaluations=4, label_weight=0.0)
+    network, result = run(data, tmp_path / "x.state", recipe)
+    logits = logits_of(network, data.pixels, PREPROCESS)
+    assert (logits.argmax(axis=1) == data.probs.argmax(axis=1)).mean() > 0.9
+    # Knowing nothing costs ln 2 less the targets' entropy: .693 - .325.
+    assert result.history[-1]["loss"] < 0.5 * 0.368
+
+
+def test_rows_without_weight_and_label_do_not_move_the_network(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    """But for weight decay, which is switched off here."""
+    nothing = TrainingData(
+        data.pixels, data.probs, np.zeros_like(data.weight), np.full_like(data.labels, -1)
+    )
+    recipe = replace(RECIPE, weight_decay=0.0, steps=2)
+    network, _ = run(nothing, tmp_path / "x.state", recipe)
+    before = dict(fresh().named_parameters())
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
+def test_evaluation_is_in_eval_mode_and_does_not_change_the_network(data: TrainingData) -> None:
+    network = fresh().train()
+    before = weights(network)
+    whole = logits_of(network, data.pixels, PREPROCESS, batch=24)
+    parts = logits_of(network, data.pixels, PREPROCESS, batch=5)
+    assert network.training
+    assert same(weights(network), before)
+    assert parts == pytest.approx(whole, abs=1e-5)

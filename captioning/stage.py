@@ -118,7 +118,9 @@ def caption(
     )
     names, weights = None, [backbone.weights]
     if teacher.names:
-        names, encoder_weights = speak.names_head(manifest, observed, teacher)
+        names, encoder_weights = speak.names_head(
+            manifest, observed, teacher.text_encoder, teacher.names_temperature, teacher.balance
+        )
         weights.append(encoder_weights)
     head = composed.fit(
         observed["features"].astype(np.float32),
@@ -137,9 +139,16 @@ def caption(
     head_path = store.path("captions", "teacher_head.npz")
     save_head(head, head_path)
     raw = store.path("captions", "raw.parquet")
-    count = captions_io.save(
-        speak.sentences(manifest, logits, observed["attributes"], config, seed), raw
+    spoken = speak.sentences(
+        manifest,
+        logits,
+        observed["attributes"],
+        config.captions_per_image,
+        config.temperatures,
+        f"{teacher.kind}/{teacher.backbone}",
+        seed,
     )
+    count = captions_io.save(spoken, raw)
     speak.remove_blocks(blocks)
     summary = {
         "num_captions": count,

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,6 @@ from edgekd.progress import Progress
 from edgekd.records import Caption, Item, Preprocess
 from edgekd.store import atomic_path, digest
 from edgekd.weights import WeightsFile
-
-if TYPE_CHECKING:
-    from captioning.stage import CaptionConfig, ComposedTeacherConfig
 
 _BATCH = 32
 
@@ -63,10 +59,14 @@ def remove_blocks(blocks: Path) -> None:
 
 
 def names_head(
-    manifest: Manifest, observed: dict[str, np.ndarray], teacher: ComposedTeacherConfig
+    manifest: Manifest,
+    observed: dict[str, np.ndarray],
+    text_encoder: Path | None,
+    temperature: float,
+    balance: bool,
 ) -> tuple[NamesHead, WeightsFile]:
-    """Returns the names head balanced on the training images, and the encoder's weights."""
-    encoder = SentenceEncoder(teacher.text_encoder)
+    """Returns the names head, balanced on the training images, and the encoder's weights."""
+    encoder = SentenceEncoder(text_encoder)
     lemmas = imagenet_names()
     flat = encoder.encode([lemma for names in lemmas for lemma in names])
     bounds = np.cumsum([0] + [len(names) for names in lemmas])
@@ -76,7 +76,7 @@ def names_head(
     target = np.stack([_class_vector(encoder, manifest, name) for name in manifest.task.classes])
     train = np.array([item.split == "train" for item in manifest.items])
     imagenet = observed["imagenet"][train].astype(np.float32)
-    head = fit_names(source, target, imagenet, teacher.names_temperature, teacher.balance)
+    head = fit_names(source, target, imagenet, temperature, balance)
     return head, encoder.weights
 
 
@@ -84,22 +84,26 @@ def sentences(
     manifest: Manifest,
     logits_NK: np.ndarray,
     attributes_NA: np.ndarray,
-    config: CaptionConfig,
+    captions_per_image: int,
+    temperatures: list[float],
+    teacher: str,
     seed: int,
 ) -> Iterator[Caption]:
-    """Yields every item's captions; each depends on the seed, the item and its index only."""
+    """Yields every item's captions; each depends on the seed, the item and its index only.
+
+    An item's captions use the temperatures in turn; `teacher` is the name they carry.
+    """
     probs_NK = softmax(logits_NK)
-    name = f"composed/{config.teacher.backbone}"
     for item, probs, measured in zip(manifest.items, probs_NK, attributes_NA, strict=True):
-        for index in range(config.captions_per_image):
-            temperature = config.temperatures[index % len(config.temperatures)]
+        for index in range(captions_per_image):
+            temperature = temperatures[index % len(temperatures)]
             caption_seed = int(digest([seed, item.id, index])[:12], 16)
             rng = np.random.default_rng(caption_seed)
             text, template, confidence = sample_sentence(
                 probs, measured, manifest.task.classes, temperature, rng
             )
             yield Caption(
-                item.id, index, text, template, temperature, caption_seed, name, confidence
+                item.id, index, text, template, temperature, caption_seed, teacher, confidence
             )
 
 

@@ -140,10 +140,20 @@ def test_a_mixture_takes_the_share_that_tune_likes() -> None:
 def test_spreading_over_neighbours_by_hand() -> None:
     probs = np.array([[1.0, 0], [0, 1], [0, 1]])
     features = np.array([[1.0, 0], [2, 0.1], [0, 5]])  # the first two point the same way
-    spread = st.spread_over_neighbours(probs, features, 1, block=2)
+    everyone = np.arange(3)
+    spread = st.spread_over_neighbours(probs, features, everyone, 1, block=2)
     assert spread[:2].tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert st.spread_over_neighbours(probs, features, 0) is probs
-    assert st.spread_over_neighbours(probs, features, 3) is probs  # fewer images than that
+    assert st.spread_over_neighbours(probs, features, everyone, 0) is probs
+    assert st.spread_over_neighbours(probs, features, everyone, 3) is probs  # too few images
+
+
+def test_held_out_images_are_nobodys_neighbours() -> None:
+    probs = np.array([[1.0, 0], [0, 1], [0.5, 0.5]])
+    features = np.array([[1.0, 0], [1, 0.01], [0.2, 1]])  # the held-out second is the nearest
+    train = np.array([0, 2])
+    spread = st.spread_over_neighbours(probs, features, train, 1)
+    assert spread[0].tolist() == [0.75, 0.25]  # with the third, not with the second
+    assert spread[1].tolist() == [0.5, 0.5]  # a held-out image still looks at training images
 
 
 def test_attribute_targets_by_hand() -> None:

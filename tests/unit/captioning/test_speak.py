@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from captioning.attributes import WORDS
-from captioning.stage import CaptionConfig
 from captioning.teachers import speak
 from edgekd.manifest import Manifest
 from edgekd.progress import silent
@@ -19,7 +18,7 @@ from edgekd.records import Item, Preprocess, TaskSpec
 
 TASK = TaskSpec("test", ("cat", "dog", "bird"))
 NUM_ITEMS = 12
-CONFIG = CaptionConfig(captions_per_image=4, temperatures=[0.5, 1.0, 1.5])
+TEACHER = "composed/efficientnet_lite2"
 
 
 class CountingBackbone:
@@ -44,7 +43,9 @@ def captions(items: list[Item], order: list[int], seed: int = 0) -> dict[tuple[s
     logits = rng.normal(size=(NUM_ITEMS, 3))
     measured = np.full((NUM_ITEMS, len(WORDS)), 0.5)
     ordered = Manifest(TASK, [items[n] for n in order])
-    made = list(speak.sentences(ordered, logits[order], measured[order], CONFIG, seed))
+    made = list(
+        speak.sentences(ordered, logits[order], measured[order], 4, [0.5, 1.0, 1.5], TEACHER, seed)
+    )
     return {(c.item_id, c.index): c for c in made}
 
 
@@ -61,7 +62,7 @@ def test_a_caption_depends_on_seed_item_and_index_only(items: list[Item]) -> Non
 def test_temperatures_are_used_in_turn(items: list[Item]) -> None:
     made = captions(items, [0])
     assert [made["id0", index].temperature for index in range(4)] == [0.5, 1.0, 1.5, 0.5]
-    assert {c.teacher for c in made.values()} == {"composed/efficientnet_lite2"}
+    assert {c.teacher for c in made.values()} == {TEACHER}
     assert len({c.seed for c in made.values()}) == 4
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pydantic
 
 from edgekd.config import Section
+from edgekd.machine import best_device
 from edgekd.manifest import Manifest
 from edgekd.progress import Progress, silent
 from edgekd.records import Item, Preprocess, SoftTargets, Split
@@ -107,7 +108,7 @@ def caption(
     from captioning.teachers.backbone import Backbone
 
     teacher = config.teacher
-    backbone = Backbone(teacher.backbone, teacher.weights)
+    backbone = Backbone(teacher.backbone, teacher.weights).to(best_device())
     items = manifest.items
     settings = digest(
         teacher.model_dump(mode="json", include={"backbone", "weights", "image_size", "inverted"})

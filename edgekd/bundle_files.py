@@ -33,7 +33,9 @@ class BundleFiles:
             self.names = sorted(file.relative_to(path).as_posix() for file in files)
             return
         if not path.is_file():
-            raise UsageError(f"{path}: no such file or folder. Make a bundle with: edgekd run CONFIG")
+            raise UsageError(
+                f"{path}: no such file or folder. Make a bundle with: edgekd run CONFIG"
+            )
         try:
             self._archive = zipfile.ZipFile(path)
         except (*_DAMAGED, OSError) as error:

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from edgekd.extras import require
+
 _REPORTED = (
     "edgekd", "torch", "timm", "transformers", "scikit-learn", "albumentations", "torch-pruning",
     "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "onnx", "onnxruntime", "onnxslim",
@@ -38,6 +40,11 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def best_device() -> str:
+    """Returns "cuda" when there is a GPU, else "cpu"; imports torch, so only stages ask."""
+    return "cuda" if require("torch", "students").cuda.is_available() else "cpu"
 
 
 class PeakMemory:

@@ -34,18 +34,28 @@ class AugmentConfig(Section):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Pixels [N, H, W, 3] uint8 with targets [N, K], their weights [N] and labels [N] (-1: none)."""
+    """N images with targets [N, K], their weights [N] and labels [N] (-1: none).
+
+    `pixels` [M, H, W, 3] uint8 may be a memory map of more images; `rows` [N] says which are meant
+    (None: all), so that a selection copies no pixels.
+    """
 
     pixels: np.ndarray
     probs: np.ndarray
     weight: np.ndarray
     labels: np.ndarray
+    rows: np.ndarray | None = None
 
-    def only(self, rows: np.ndarray) -> TrainingData:
-        """The same for some rows."""
+    def only(self, kept: np.ndarray) -> TrainingData:
+        """The same for some of the images."""
+        rows = kept if self.rows is None else self.rows[kept]
         return TrainingData(
-            self.pixels[rows], self.probs[rows], self.weight[rows], self.labels[rows]
+            self.pixels, self.probs[kept], self.weight[kept], self.labels[kept], rows
         )
+
+    def images(self, wanted: np.ndarray) -> np.ndarray:
+        """Returns pixels [B, H, W, 3] of some of the images, read into memory."""
+        return self.pixels[wanted if self.rows is None else self.rows[wanted]]
 
 
 def image_cache(
@@ -120,7 +130,7 @@ def batches(
     """
     for step in range(first_step, num_steps):
         rows = rows_of_step(len(data.labels), batch_size, seed, step)
-        pixels = augment(np.ascontiguousarray(data.pixels[rows]), seed=seed * 1_000_003 + step)
+        pixels = augment(np.ascontiguousarray(data.images(rows)), seed=seed * 1_000_003 + step)
         images = normalized(pixels, preprocess)
         yield images, data.probs[rows], data.weight[rows], data.labels[rows]
 

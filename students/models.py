@@ -57,8 +57,3 @@ def num_macs(network: torch.nn.Module, image_size: int) -> int:
 def device_of(network: torch.nn.Module) -> torch.device:
     """Returns where the network's parameters lie."""
     return next(network.parameters()).device
-
-
-def best_device() -> torch.device:
-    """Returns a GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -11,6 +11,7 @@ import pydantic
 
 from edgekd.config import Section
 from edgekd.errors import DataError, closest
+from edgekd.machine import best_device
 from edgekd.manifest import Manifest
 from edgekd.progress import Progress, silent
 from edgekd.records import StudentCheckpoint, to_dict
@@ -145,13 +146,13 @@ def prune(
 
     `augment` is the one that was chosen for the student.
     """
-    from students import checkpoint, models
+    from students import checkpoint
     from students.prune import prune_to_macs
 
     network, parent = checkpoint.load(store.path("checkpoints", "student.safetensors"))
     progress(0, config.recovery_steps, "pruning")
     pruned, cuts = prune_to_macs(network, distill_config.image_size, config.macs_ratio)
-    pruned = pruned.to(models.best_device())
+    pruned = pruned.to(best_device())
     # Another seed, so that recovery does not repeat the order of the training.
     job = _job(manifest, folder, distill_config, store, seed + 1, progress)
     recovery = distill_config.model_copy(
@@ -251,7 +252,7 @@ def _fit(name: str, job: _Job, recipe: Recipe) -> tuple[list[Path], dict[str, An
 
         torch.manual_seed(job.seed)
         network, _ = models.build(config.arch, job.num_classes, config.weights, config.pretrained)
-        network = network.to(models.best_device())
+        network = network.to(best_device())
         return network, _run(network, name, job, replace(recipe, lr=lr, steps=steps), augment, [])
 
     candidates = [(lr, augment) for lr in config.lr for augment in config.augment]

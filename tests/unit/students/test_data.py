@@ -102,7 +102,11 @@ def test_only_takes_the_same_rows_of_everything() -> None:
     assert few.probs.argmax(axis=1).tolist() == [4, 1]
     assert few.weight.tolist() == [4, 1]
     assert few.labels.tolist() == [3, 0]
-    assert (few.pixels == training_data(5).pixels[[4, 1]]).all()
+    assert (few.images(np.arange(2)) == training_data(5).pixels[[4, 1]]).all()
+    fewer = few.only(np.array([1]))
+    assert fewer.labels.tolist() == [0]
+    assert (fewer.images(np.array([0])) == training_data(5).pixels[[1]]).all()
+    assert fewer.pixels.shape[0] == 5  # nothing was copied
 
 
 def test_the_cache_is_made_once_and_anew_for_another_size(

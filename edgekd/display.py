@@ -45,7 +45,8 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:  # elsewhere rich would print an empty line
+            self._progress.stop()
         self._file.close()
 
     def stage_started(self, stage: str, number: int, total: int) -> None:

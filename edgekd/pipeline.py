@@ -570,7 +570,7 @@ def _data_inputs(*parts: str, files: tuple[str, ...]) -> Callable[[Run], Any]:
 def _everything(current: Run) -> Any:
     results = {name: record["result"] for name, record in current.records.items()}
     costs = [record["cost"] for record in current.records.values()]
-    return [current.config.model_dump(mode="json"), results, costs]
+    return [current.config.model_dump(mode="json", exclude={"out"}), results, costs]
 
 
 STAGES: tuple[Stage, ...] = (

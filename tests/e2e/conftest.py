@@ -1,0 +1,25 @@
+"""One whole run on 120 images, shared by the tests of this folder that ask for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import small_runs
+from tests.e2e.small_runs import Finished
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 demo images: 40 of the 60 training ones labelled, 20 each to tune, validate, test."""
+    return small_runs.unpack(tmp_path_factory.mktemp("images") / "fashion")
+
+
+@pytest.fixture(scope="session")
+def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The whole line, run once through the command line."""
+    base = tmp_path_factory.mktemp("finished")
+    config = small_runs.write_config(base / "small.yaml", images, base / "run")
+    done = small_runs.edgekd("run", config)
+    return Finished(images, config, base / "run", done.returncode, done.stdout, done.stderr)

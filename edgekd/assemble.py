@@ -280,7 +280,12 @@ def _distillation(facts: Facts) -> dict[str, Any]:
     histories = {name: result["history"] for name, result in trained.items()}
     if facts.results.get("prune"):
         histories["student_pruned"] = facts.results["prune"]["history"]
-    return {"labels_alone": None} | entries | {"history": histories}
+    # Without labels to tune on, a training has no accuracy: said, not left out.
+    told = {
+        name: [{"tune_accuracy": None, "tune_nll": None} | point for point in points]
+        for name, points in histories.items()
+    }
+    return {"labels_alone": None} | entries | {"history": told}
 
 
 def _cost(facts: Facts) -> dict[str, Any]:

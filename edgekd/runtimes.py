@@ -60,6 +60,7 @@ class TfliteRunner:
 
     def __init__(self, path: Path, threads: int = 1, quiet: bool = True):
         interpreter_class, self.runtime, self.version = _interpreter_class()
+        self._name = path.name
         try:
             with _muted() if quiet else contextlib.nullcontext():
                 self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
@@ -74,7 +75,10 @@ class TfliteRunner:
     def invoke(self, *arrays: np.ndarray) -> list[np.ndarray]:
         for index, array in zip(self._input_ids, arrays, strict=True):
             self._interpreter.set_tensor(index, array)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise EdgeKDError(f"{self._name}: {self.runtime} cannot run it ({error})") from error
         return [self._interpreter.get_tensor(index) for index in self._output_ids]
 
 

@@ -17,6 +17,9 @@ import numpy as np
 from edgekd.errors import DataError
 from edgekd.metrics import negative_log_likelihood, softmax
 
+# Mean vectors of names are far longer than this. In int8 a shorter one would round to zero, which
+# LiteRT refuses to divide by.
+MIN_NORM = 0.05
 _C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 _PROBE_WEIGHTS = tuple(np.geomspace(0.1, 4.0, 33))
 _NAMES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -35,7 +38,7 @@ class NamesHead:
 
     def logits(self, imagenet_N1000: np.ndarray) -> np.ndarray:
         vectors = softmax(imagenet_N1000) @ self.source_1000E
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), MIN_NORM)
         return vectors @ self.target_KE.T / self.temperature + self.bias_K
 
 

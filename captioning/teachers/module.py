@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from captioning.teachers.backbone import Backbone
+from captioning.teachers.composed import MIN_NORM
 
 
 class TeacherModule(torch.nn.Module):
@@ -37,7 +38,8 @@ class TeacherModule(torch.nn.Module):
         logits: Any = self.probe(features) if self.probe is not None else 0.0
         if self.names_weight > 0:
             vectors = self.to_sentence(torch.softmax(imagenet, dim=1))
-            logits = logits + self.to_class(torch.nn.functional.normalize(vectors, dim=1))
+            unit = torch.nn.functional.normalize(vectors, dim=1, eps=MIN_NORM)
+            logits = logits + self.to_class(unit)
         return logits
 
 

@@ -97,6 +97,20 @@ def test_a_damaged_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
         runtimes.load(tmp_path / name)
 
 
+def test_a_file_that_cannot_run_is_named(tmp_path: Path) -> None:
+    runner = runtimes.load(tiny_tflite(tmp_path / "m.tflite", WEIGHTS_KF, BIAS_K, (1, 1, 1, 3)))
+
+    class Broken:
+        def set_tensor(self, index: int, array: np.ndarray) -> None: ...
+
+        def invoke(self) -> None:
+            raise RuntimeError("Node number 68 (DIV) failed to invoke.")
+
+    runner._interpreter = Broken()  # type: ignore[attr-defined]
+    with pytest.raises(EdgeKDError, match=r"m\.tflite: litert cannot run it \(Node number 68"):
+        runner.invoke(np.zeros((1, 1, 1, 3), np.float32))
+
+
 def test_what_is_no_model_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no such file"):
         runtimes.load(tmp_path / "m.tflite")

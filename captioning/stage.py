@@ -228,26 +228,29 @@ def soft_targets(
     model = st.fit(statements, given, tune, num_classes)
     captions_NK, counts = st.caption_probs(statements, model, len(ids), num_classes)
     progress(2, 3, "captions matched")
-    scores_NK, features_ND = _scores(store, ids)
-    share = {"captions": 1.0, "scores": 0.0}.get(config.evidence)
-    if share is None:
-        share = st.caption_share(captions_NK, scores_NK, tune, config.caption_share)
+    arrays = {
+        "captions_only": captions_NK,
+        "attributes": st.attribute_targets(statements, len(ids)),
+    }
+    share, mixed = 1.0, captions_NK
+    if config.evidence != "captions":  # else the scores are not even read
+        arrays["scores_only"] = scores_NK = _scores(store, ids)
+        share = (
+            0.0
+            if config.evidence == "scores"
+            else st.caption_share(captions_NK, scores_NK, tune, config.caption_share)
+        )
+        mixed = share * captions_NK + (1 - share) * scores_NK
+    if config.neighbours:
+        train = np.array([row for row, i in enumerate(manifest.items) if i.split == "train"])
+        mixed = st.spread_over_neighbours(mixed, _features(store, ids), train, config.neighbours)
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
     weight = np.ones(len(ids)) if config.evidence == "scores" else counts > 0
-    mixed = share * captions_NK + (1 - share) * scores_NK
-    train = np.array([row for row, i in enumerate(manifest.items) if i.split == "train"])
-    mixed = st.spread_over_neighbours(mixed, features_ND, train, config.neighbours)
+    arrays |= {"probs": mixed, "weight": weight}
     path = store.path("targets", "targets.npz")
     with atomic_path(path) as temporary:
-        np.savez(
-            temporary,
-            ids=ids,
-            probs=mixed.astype(np.float32),
-            captions_only=captions_NK.astype(np.float32),
-            scores_only=scores_NK.astype(np.float32),
-            weight=weight.astype(np.float32),
-            attributes=st.attribute_targets(statements, len(ids)),
-        )
+        floats = {name: values.astype(np.float32) for name, values in arrays.items()}
+        np.savez(temporary, ids=ids, **floats)  # type: ignore[arg-type]
     provenance = {
         "evidence": config.evidence,
         "caption_share": share,
@@ -316,12 +319,20 @@ def load_teacher(config: ComposedTeacherConfig, store: RunStore) -> tuple[Any, A
     return module.eval(), teacher_preprocess(config)
 
 
-def _scores(store: RunStore, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _scores(store: RunStore, ids: list[str]) -> np.ndarray:
     from edgekd.metrics import softmax
 
+    return softmax(_observation(store, ids, "logits"))
+
+
+def _features(store: RunStore, ids: list[str]) -> np.ndarray:
+    return _observation(store, ids, "features").astype(np.float32)
+
+
+def _observation(store: RunStore, ids: list[str], name: str) -> np.ndarray:
     observations = np.load(store.path("captions", "observations.npz"))
     assert observations["ids"].tolist() == ids
-    return softmax(observations["logits"]), observations["features"].astype(np.float32)
+    return observations[name]
 
 
 def _by_meaning(manifest: Manifest, text_encoder: Path | None) -> Any:

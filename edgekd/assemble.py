@@ -249,7 +249,8 @@ def _targets(facts: Facts) -> dict[str, Any]:
     rows, labels = _test_rows(facts, targets["ids"])
     named = {"captions_only": "captions_only", "scores_only": "scores_only", "both": "probs"}
     shares = {
-        name: share(targets[key][rows].argmax(axis=1) == labels) for name, key in named.items()
+        name: share(targets[key][rows].argmax(axis=1) == labels) if key in targets else None
+        for name, key in named.items()
     }
     provenance = facts.results["targets"]["provenance"]
     note = "; ".join(f"{key}: {value}" for key, value in provenance.items())

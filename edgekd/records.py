@@ -74,7 +74,7 @@ class SoftTargets:
     """Probabilities over classes for N items; the arrays lie in the .npz at `path`.
 
     Keys of the file: `ids` [N] str, `probs` [N, K] float32 (captions and scores combined),
-    `captions_only` [N, K], `scores_only` [N, K] (absent when the teacher gave no scores),
+    `captions_only` [N, K], `scores_only` [N, K] (absent where scores were withheld),
     `weight` [N] float32 (0: the teacher abstains), `attributes` [N, A] float32.
     """
 

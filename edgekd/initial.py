@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -83,7 +84,9 @@ def unpack_demo(target: Path) -> Path:
         tempfile.TemporaryDirectory(dir=target) as temporary,
         tarfile.open(assets.demo_archive()) as archive,
     ):
-        archive.extractall(temporary, filter="data")
+        # Python before 3.11.4 (Debian 12 has 3.11.2) knows no filters; the archive is our own.
+        filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(temporary, **filters)
         (Path(temporary) / "fashion_mnist").rename(folder)
     return folder
 

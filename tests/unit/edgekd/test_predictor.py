@@ -168,7 +168,9 @@ def test_a_bundle_that_is_not_whole_is_one_clear_error(
 
 
 def test_no_bundle_at_all(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no such file or folder\. Make a bundle with: edgekd run CONFIG"):
+    with pytest.raises(
+        UsageError, match=r"no such file or folder\. Make a bundle with: edgekd run CONFIG"
+    ):
         open_bundle(tmp_path / "gone.zip")
     (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(EdgeKDError, match="not a whole zip file"):

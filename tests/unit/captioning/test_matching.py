@@ -59,6 +59,12 @@ def test_the_attributes_a_sentence_says(text: str, said: list[str]) -> None:
     assert words(text) == said
 
 
+def test_a_word_with_a_hyphen_is_one_word_even_where_it_is_no_class() -> None:
+    lexicon = Lexicon(TaskSpec("test", ("shirt", "boot")))
+    assert lexicon.parse("a t-shirt and a boot-leg").classes == ()
+    assert lexicon.parse("a shirt - and a boot").classes == (0, 1)
+
+
 def test_a_class_called_like_a_colour_wins() -> None:
     assert classes("an orange, round") == ["orange"]
     assert words("an orange, round") == []

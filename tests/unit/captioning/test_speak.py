@@ -52,6 +52,7 @@ def captions(items: list[Item], order: list[int], seed: int = 0) -> dict[tuple[s
 def test_a_caption_depends_on_seed_item_and_index_only(items: list[Item]) -> None:
     forwards = captions(items, list(range(NUM_ITEMS)))
     assert len(forwards) == NUM_ITEMS * 4
+    assert len({c.seed for c in forwards.values()}) == NUM_ITEMS * 4
     assert captions(items, list(range(NUM_ITEMS))[::-1]) == forwards
     few = captions(items, [3, 7])
     assert few == {key: c for key, c in forwards.items() if key[0] in ("id3", "id7")}

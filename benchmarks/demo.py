@@ -18,6 +18,7 @@ from edgekd import assets, initial, pipeline
 from edgekd import config as configs
 from edgekd.display import Display
 from edgekd.errors import GateError
+from edgekd.stages import RunConfig
 from edgekd.store import file_sha256
 
 CLAIM = (
@@ -64,7 +65,7 @@ def _run(seed: int, out: Path) -> dict[str, Any]:
     values = configs.read_yaml(assets.configs_dir() / "demo.yaml")
     values["data"]["folder"] = str(folder)
     values |= {"seed": seed, "out": str(out / f"proof-demo-{seed}")}
-    config = configs.parse(pipeline.RunConfig, values, "demo.yaml")
+    config = configs.parse(RunConfig, values, "demo.yaml")
     print(f"seed {seed}", file=sys.stderr)
     with Display() as display:
         try:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekd.pipeline import RunConfig
     from edgekd.predictor import Predictor
     from edgekd.records import BenchmarkResult
+    from edgekd.stages import RunConfig
     from export.budget import CheckResult
 
 
@@ -25,12 +25,13 @@ def run(
     """
     from edgekd import config as configs
     from edgekd import pipeline
+    from edgekd.stages import RunConfig
 
-    if isinstance(config, pipeline.RunConfig):
+    if isinstance(config, RunConfig):
         return pipeline.run(config, until)
     values = config if isinstance(config, dict) else configs.read_yaml(Path(config))
     values = configs.apply_overrides(values, overrides or [])
-    return pipeline.run(configs.parse(pipeline.RunConfig, values), until)
+    return pipeline.run(configs.parse(RunConfig, values), until)
 
 
 def check(

@@ -99,8 +99,9 @@ def validate(config: Config, set_: Set = None, as_json: Json = False) -> None:
     """
     from edgekd import config as configs
     from edgekd import manifest, pipeline
+    from edgekd.stages import RunConfig
 
-    parsed = configs.load(pipeline.RunConfig, config, set_)
+    parsed = configs.load(RunConfig, config, set_)
     built = manifest.build(parsed.data, parsed.name, parsed.seed)
     counts = built.counts()
     values = {
@@ -325,10 +326,11 @@ def _run(
     from edgekd import config as configs
     from edgekd import pipeline
     from edgekd.display import Display
+    from edgekd.stages import RunConfig
 
     if out is not None:
         values["out"] = str(out)
-    config = configs.parse(pipeline.RunConfig, values, source)
+    config = configs.parse(RunConfig, values, source)
     with Display() as display:
         try:
             content = pipeline.run(config, until, display)

@@ -181,7 +181,7 @@ def _devices() -> list[dict[str, Any]]:
 
 
 def _stages() -> list[dict[str, Any]]:
-    from edgekd.pipeline import STAGES
+    from edgekd.stages import STAGES
 
     return [{"stage": stage.name} for stage in STAGES]
 

@@ -43,7 +43,7 @@ def quantize_tflite(source: Path, target: Path, calibration_NHWC: np.ndarray) ->
 def quantize_onnx(source: Path, target: Path, calibration_NHWC: np.ndarray) -> None:
     """Writes `target`: QDQ int8, weights per channel, activations by min and max.
 
-    Activations unsigned: signed ones cost 2 points more of the demo's accuracy.
+    Activations unsigned: signed ones cost 1 to 2 points more of the demo's accuracy.
 
     Raises:
         EdgeKDError: the quantizer refuses the file.

@@ -11,7 +11,7 @@ from PIL import Image
 from edgekd import config as configs
 from edgekd import initial, manifest
 from edgekd.errors import DataError, UsageError
-from edgekd.pipeline import RunConfig
+from edgekd.stages import RunConfig
 
 
 def photos(folder: Path, side: int = 40) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from edgekd import pipeline
 from edgekd.config import parse
 from edgekd.errors import ConfigError, Interrupted, RunLockedError, UsageError
-from edgekd.pipeline import Run, RunConfig, Stage
+from edgekd.stages import Run, RunConfig, Stage
 from edgekd.store import RunStore, read_json, write_text
 
 

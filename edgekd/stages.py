@@ -1,0 +1,523 @@
+"""What a run is made of: its config, its stages, and what each reads and leaves.
+
+Each stage is a key's inputs and an act; `edgekd.pipeline` runs them. With `pipeline`, the only place
+where the four stage packages meet.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pydantic
+
+from captioning import stage as captioning
+from devices import stage as devices
+from edgekd import assemble, machine
+from edgekd import manifest as manifests
+from edgekd.config import Section
+from edgekd.errors import UsageError
+from edgekd.machine import native_output_to
+from edgekd.manifest import DataConfig, Manifest
+from edgekd.progress import Progress
+from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
+from edgekd.sizes import parse_size
+from edgekd.store import RunStore, digest, file_sha256
+from export import stage as exporting
+from export.stage import Format
+from students import stage as students
+
+CHECK_SCHEMA = BENCH_SCHEMA = BUNDLE_SCHEMA = 1
+
+
+class CheckConfig(Section):
+    """The gates of the run; one that fails ends it with exit code 3, after the report."""
+
+    budget: str = pydantic.Field("100MB", description="of the chosen file")
+    min_accuracy: float | None = pydantic.Field(None, ge=0, le=1, description="floor on test")
+
+    @pydantic.field_validator("budget", mode="before")
+    @classmethod
+    def _a_size(cls, budget: str | int) -> str:
+        try:
+            parse_size(budget)
+        except UsageError as error:  # pydantic collects ValueErrors only
+            raise ValueError(str(error)) from error
+        return str(budget)
+
+
+class ReportConfig(Section):
+    """What the report needs to know beside the run."""
+
+    label_price: float = pydantic.Field(0.05, ge=0, description="of one answered image")
+    currency: str = "USD"
+    samples: int = pydantic.Field(8, ge=0, le=100, description="images shown with their captions")
+
+
+class RunConfig(Section):
+    """A whole run, as in a YAML file."""
+
+    name: str = pydantic.Field("run", pattern=r"^[\w.-]+$")
+    out: Path | None = pydantic.Field(None, description="run folder, by default runs/<name>")
+    seed: int = pydantic.Field(0, ge=0)
+    data: DataConfig
+    caption: captioning.CaptionConfig = captioning.CaptionConfig()
+    filter: captioning.FilterConfig = captioning.FilterConfig()
+    targets: captioning.TargetsConfig = captioning.TargetsConfig()
+    distill: students.DistillConfig = students.DistillConfig()
+    baseline: students.BaselineConfig = students.BaselineConfig()
+    prune: students.PruneConfig = students.PruneConfig()
+    export: exporting.ExportConfig = exporting.ExportConfig()
+    choose: exporting.ChooseConfig = exporting.ChooseConfig()
+    check: CheckConfig = CheckConfig()
+    bench: devices.BenchConfig = devices.BenchConfig()
+    report: ReportConfig = ReportConfig()
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs") / self.name
+
+
+class Listener(Protocol):
+    """Who watches a run: the command line's display, or nobody."""
+
+    def stage_started(self, stage: str, number: int, total: int) -> None: ...
+    def stage_progress(self, done: int, total: int, what: str) -> None: ...
+    def stage_finished(self, stage: str, seconds: float, reused: bool) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+class Quiet:
+    """A listener that says nothing."""
+
+    def stage_started(self, stage: str, number: int, total: int) -> None: ...
+    def stage_progress(self, done: int, total: int, what: str) -> None: ...
+    def stage_finished(self, stage: str, seconds: float, reused: bool) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+@dataclass
+class Run:
+    """A run at work: its config and folder, and the records of the stages finished so far."""
+
+    config: RunConfig
+    store: RunStore
+    listener: Listener
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _manifest: Manifest | None = None
+
+    @property
+    def data_folder(self) -> Path:
+        return self.config.data.folder.expanduser()
+
+    @property
+    def manifest(self) -> Manifest:
+        if self._manifest is None:
+            self._manifest = manifests.load(self.store.path("manifest.parquet"))
+        return self._manifest
+
+    def result(self, stage: str) -> Any:
+        return self.records[stage]["result"]
+
+    def sha256(self, *names: str) -> list[str]:
+        """Digests of files as they are now, so that what a person edited counts."""
+        return [file_sha256(self.store.path(name)) for name in names]
+
+
+Act = Callable[[Run, Progress], tuple[list[Path], Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`inputs` is everything the result depends on; it is only asked once earlier stages ended."""
+
+    name: str
+    schema: int
+    inputs: Callable[[Run], Any]
+    act: Act
+    wanted: Callable[[RunConfig], bool] = lambda config: True
+
+
+def costs(current: Run) -> list[dict[str, Any]]:
+    """Returns seconds, peak memory and reuse of the stages so far."""
+    return [
+        {"stage": name, "reused": record["reused"]} | record["cost"]
+        for name, record in current.records.items()
+    ]
+
+
+# The stages, in order: inputs above, act below.
+
+
+def _validate_inputs(current: Run) -> Any:
+    folder = current.data_folder
+    listing = sorted(
+        (str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+    return [current.config.data.model_dump(mode="json"), current.config.seed, digest(listing)]
+
+
+def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
+    built = manifests.build(
+        config.data, config.name, config.seed, lambda done, all_: progress(done, all_, "images")
+    )
+    path = current.store.path("manifest.parquet")
+    manifests.save(built, path)
+    current._manifest = built
+    for file, reason in built.skipped[:20]:
+        current.listener.message(f"skipped {file}: {reason}")
+    return [path], {
+        "counts": built.counts(),
+        "skipped": len(built.skipped),
+        "num_duplicates": built.num_duplicates,
+    }
+
+
+def _caption(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
+    return captioning.caption(
+        current.manifest, current.data_folder, config.caption, current.store, config.seed, progress
+    )
+
+
+def _filter(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    return captioning.filter_captions(
+        current.manifest, current.config.filter, current.store, progress
+    )
+
+
+def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
+    return captioning.soft_targets(
+        current.manifest,
+        config.targets,
+        current.store,
+        config.caption.teacher.text_encoder,
+        progress,
+    )
+
+
+def _training_inputs(current: Run) -> Any:
+    files = current.sha256("manifest.parquet", "targets/targets.npz")
+    return [current.config.distill.model_dump(mode="json"), current.config.seed, files]
+
+
+def _distill(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
+    return students.distill(
+        current.manifest, current.data_folder, config.distill, current.store, config.seed, progress
+    )
+
+
+def _baseline(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
+    if not any(item.label is not None for item in current.manifest.of("train")):
+        current.listener.message(
+            "no training image carries a label: there is no labels-alone baseline"
+        )
+        return [], None
+    return students.labels_alone(
+        current.manifest,
+        current.data_folder,
+        config.distill,
+        config.prune.recovery_steps if config.prune.enabled else 0,
+        current.store,
+        config.seed,
+        progress,
+    )
+
+
+def _prune(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
+    return students.prune(
+        current.manifest,
+        current.data_folder,
+        config.prune,
+        config.distill,
+        students.AugmentConfig(**current.result("distill")["chosen"]["augment"]),
+        current.store,
+        config.seed,
+        progress,
+    )
+
+
+def _checkpoints(current: Run) -> list[str]:
+    made = {"student": "distill", "student_pruned": "prune", "labels_alone": "baseline"}
+    return [name for name, stage in made.items() if current.records.get(stage, {}).get("result")]
+
+
+def _export_inputs(current: Run) -> Any:
+    config = current.config
+    files = [f"checkpoints/{name}.safetensors" for name in _checkpoints(current)]
+    if config.export.teacher:
+        files.append("captions/teacher_head.npz")
+    return [
+        config.export.model_dump(mode="json"),
+        config.caption.teacher.model_dump(mode="json"),
+        current.sha256("manifest.parquet", *files),
+    ]
+
+
+def _export(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    shutil.rmtree(current.store.path("exports"), ignore_errors=True)
+    with native_output_to(current.store.path("logs", "export.log")):
+        outputs, exported = exporting.export(
+            list(_models_to_export(current)),
+            current.manifest,
+            current.data_folder,
+            current.config.export,
+            current.store,
+            progress,
+        )
+    return outputs, exported
+
+
+def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
+    config = current.config
+    for name in _checkpoints(current):
+        network, record = students.load_student(current.store, name)
+        formats: list[Format] = ["tflite"] if name == "labels_alone" else config.export.formats
+        yield exporting.ToExport(
+            name,
+            network,
+            record.preprocess,
+            record.num_params,
+            record.num_macs,
+            tuple(formats),
+            tuple(config.export.precisions),
+        )
+    if config.export.teacher:
+        from students.models import num_macs, num_params
+
+        network, preprocess = captioning.load_teacher(config.caption.teacher, current.store)
+        macs = num_macs(network, preprocess.height)
+        yield exporting.ToExport(
+            "teacher", network, preprocess, num_params(network), macs, ("tflite",), ("int8",)
+        )
+
+
+def _preprocess(current: Run) -> dict[str, Preprocess]:
+    """How each exported model's images are prepared."""
+    from captioning.stage import teacher_preprocess
+
+    stage_of = {"student": "distill", "student_pruned": "prune", "labels_alone": "baseline"}
+    prepared = {}
+    for name in _checkpoints(current):
+        values = current.result(stage_of[name])["checkpoint"]["preprocess"]
+        prepared[name] = Preprocess(
+            **values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])}
+        )
+    return prepared | {"teacher": teacher_preprocess(current.config.caption.teacher)}
+
+
+def _exported(current: Run, stage: str = "export") -> list[ExportedModel]:
+    return [_exported_from(values) for values in current.result(stage)]
+
+
+def _exported_from(values: dict[str, Any]) -> ExportedModel:
+    specs = {
+        key: TensorSpec(**values[key] | {"shape": tuple(values[key]["shape"])})
+        for key in ("input", "output")
+    }
+    return ExportedModel(**values | specs)
+
+
+def _evaluate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    return exporting.evaluate(
+        _exported(current),
+        _preprocess(current),
+        current.manifest,
+        current.data_folder,
+        current.store,
+        progress,
+    )
+
+
+def _evaluate_inputs(current: Run) -> Any:
+    return [current.sha256("manifest.parquet"), current.result("export")]
+
+
+def _chosen(current: Run) -> ExportedModel:
+    candidates = [r for r in _exported(current, "evaluate") if r.model.startswith("student")]
+    return exporting.choose(
+        candidates, current.config.choose, parse_size(current.config.check.budget)
+    )
+
+
+def _check_inputs(current: Run) -> Any:
+    return [
+        current.config.check.model_dump(mode="json"),
+        current.config.choose.model_dump(mode="json"),
+        current.result("evaluate"),
+    ]
+
+
+def _check(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    from export.budget import check_path
+
+    config, chosen = current.config.check, _chosen(current)
+    checked = check_path(current.store.path(chosen.path), config.budget)
+    gates = [dict(item) for item in checked.items]
+    if config.min_accuracy is not None:
+        test = chosen.metrics.get("test")
+        value = test["accuracy"]["value"] if test else None
+        passed = value is not None and value >= config.min_accuracy
+        gates.append(
+            {
+                "name": "accuracy",
+                "passed": passed,
+                "size": value,
+                "sizeLimit": config.min_accuracy,
+                "unit": "accuracy",
+            }
+        )
+    progress(1, 1, chosen.path)
+    return [], {"chosen": chosen.path, "gates": gates}
+
+
+def _bench(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    paths = [current.store.path(record.path) for record in _exported(current)]
+    results = devices.run(
+        paths,
+        current.config.bench,
+        lambda done, total: progress(done, total, "files"),
+        current.listener.message,
+    )
+    return [], [to_dict(result) for result in results]
+
+
+def _bench_inputs(current: Run) -> Any:
+    return [current.config.bench.model_dump(mode="json"), current.result("export")]
+
+
+def _bundle_inputs(current: Run) -> Any:
+    names = ("name", "choose", "check", "caption", "data")
+    config = current.config.model_dump(mode="json", include=set(names))
+    return [
+        config,
+        current.result("check"),
+        current.result("evaluate"),
+        current.records.get("bench", {}).get("result"),
+    ]
+
+
+def _bundle(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    from edgekd import preprocess as preprocessing
+    from export.bundle import expected_output, verify_bundle, write_bundle
+
+    chosen = _chosen(current)
+    prepared = _preprocess(current)[chosen.model]
+    values = preprocessing.to_json(prepared, chosen.input, chosen.output)
+    labels = list(current.manifest.task.classes)
+    exported = _exported(current, "evaluate")
+    files = {
+        f"model.{record.format}": current.store.path(record.path)
+        for record in exported
+        if record.model == chosen.model and record.precision == chosen.precision
+    }
+    image = current.data_folder / assemble.test_image(current.manifest).path
+    facts = _facts(current)
+    bundle = write_bundle(
+        current.store.path("bundle.zip"),
+        files=files,
+        labels=labels,
+        preprocess=values,
+        model_card=assemble.model_card(facts, chosen),
+        test_image=image,
+        expected=expected_output(files[f"model.{chosen.format}"], labels, values, image),
+        licences=assemble.licences(facts),
+        versions=machine.versions(),
+        parents={record.path: record.sha256 for record in exported if record.model == chosen.model},
+    )
+    problems = verify_bundle(Path(bundle.path))
+    assert not problems, problems
+    progress(1, 1, "bundle.zip")
+    return [current.store.path("bundle.zip")], bundle
+
+
+def _report(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    from edgekd import report as reports
+
+    content = assemble.report(_facts(current), _chosen(current), costs(current))
+    reports.write(content, current.store.folder)
+    progress(1, 1, "report")
+    return [current.store.path(f"report.{kind}") for kind in ("html", "md", "json")], None
+
+
+def _facts(current: Run) -> assemble.Facts:
+    return assemble.Facts(
+        config=current.config.model_dump(mode="json"),
+        folder=current.store.folder,
+        data_folder=current.data_folder,
+        manifest=current.manifest,
+        results={name: record["result"] for name, record in current.records.items()},
+        exported=_exported(current, "evaluate"),
+    )
+
+
+def _data_inputs(*parts: str, files: tuple[str, ...]) -> Callable[[Run], Any]:
+    def inputs(current: Run) -> Any:
+        config = current.config.model_dump(mode="json", include=set(parts))
+        return [config, current.sha256(*files)]
+
+    return inputs
+
+
+def _everything(current: Run) -> Any:
+    results = {name: record["result"] for name, record in current.records.items()}
+    costs = [record["cost"] for record in current.records.values()]
+    return [current.config.model_dump(mode="json", exclude={"out"}), results, costs]
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("validate", manifests.SCHEMA, _validate_inputs, _validate),
+    Stage(
+        "caption",
+        captioning.CAPTION_SCHEMA,
+        _data_inputs("caption", "seed", files=("manifest.parquet",)),
+        _caption,
+    ),
+    Stage(
+        "filter",
+        captioning.FILTER_SCHEMA,
+        _data_inputs("filter", files=("captions/raw.parquet", "captions/observations.npz")),
+        _filter,
+    ),
+    Stage(
+        "targets",
+        captioning.TARGETS_SCHEMA,
+        _data_inputs("targets", files=("captions.parquet", "captions/observations.npz")),
+        _targets,
+    ),
+    Stage("distill", students.DISTILL_SCHEMA, _training_inputs, _distill),
+    Stage(
+        "baseline",
+        students.BASELINE_SCHEMA,
+        lambda current: [_training_inputs(current), current.config.prune.model_dump(mode="json")],
+        _baseline,
+        lambda config: config.baseline.enabled,
+    ),
+    Stage(
+        "prune",
+        students.PRUNE_SCHEMA,
+        lambda current: [
+            current.config.prune.model_dump(mode="json"),
+            _training_inputs(current),
+            current.sha256("checkpoints/student.safetensors"),
+        ],
+        _prune,
+        lambda config: config.prune.enabled,
+    ),
+    Stage("export", exporting.EXPORT_SCHEMA, _export_inputs, _export),
+    Stage("evaluate", exporting.EVALUATE_SCHEMA, _evaluate_inputs, _evaluate),
+    Stage("check", CHECK_SCHEMA, _check_inputs, _check),
+    Stage("bench", BENCH_SCHEMA, _bench_inputs, _bench, lambda config: config.bench.enabled),
+    Stage("bundle", BUNDLE_SCHEMA, _bundle_inputs, _bundle),
+    Stage("report", 1, _everything, _report),
+)

@@ -24,12 +24,21 @@ def build(
     entry = STUDENTS[architecture]
     name = entry.timm_name or architecture
     if not pretrained:
-        return timm.create_model(name, num_classes=num_classes), None
+        return _undecided(timm.create_model(name, num_classes=num_classes)), None
     found = find(entry.weights or architecture, weights)
     network: Any = timm.create_model(name, num_classes=1000)
     network.load_state_dict(in_order(read(found.path), network.state_dict()))
     network.reset_classifier(num_classes)
-    return network, found
+    return _undecided(network), found
+
+
+def _undecided(network: Any) -> Any:
+    """Starts the classifier at zero, so that the first loss is log K and not several times that.
+
+    timm's MobileNets start it so wide that a short training spends its first steps undoing it.
+    """
+    torch.nn.init.zeros_(network.get_classifier().weight)
+    return network
 
 
 def default_preprocess(image_size: int) -> Preprocess:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from students.data import TrainingData
     from students.distill import Evaluate, Recipe, Training
 
-DISTILL_SCHEMA = 1
-BASELINE_SCHEMA = 2
-PRUNE_SCHEMA = 1
+DISTILL_SCHEMA = 2
+BASELINE_SCHEMA = 3
+PRUNE_SCHEMA = 2
 
 
 class DistillConfig(Section):

@@ -98,11 +98,11 @@ def validate(config: Config, set_: Set = None, as_json: Json = False) -> None:
     Example: `edgekd validate edgekd.yaml`
     """
     from edgekd import config as configs
-    from edgekd import manifest, pipeline
-    from edgekd.stages import RunConfig
+    from edgekd import pipeline
+    from edgekd.stages import RunConfig, read_data
 
     parsed = configs.load(RunConfig, config, set_)
-    built = manifest.build(parsed.data, parsed.name, parsed.seed)
+    built = read_data(parsed)
     counts = built.counts()
     values = {
         "name": parsed.name,

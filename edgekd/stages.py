@@ -22,7 +22,7 @@ from edgekd.config import Section
 from edgekd.errors import UsageError
 from edgekd.machine import native_output_to
 from edgekd.manifest import DataConfig, Manifest
-from edgekd.progress import Progress
+from edgekd.progress import Progress, silent
 from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
 from edgekd.sizes import parse_size
 from edgekd.store import RunStore, digest, file_sha256
@@ -75,6 +75,16 @@ class RunConfig(Section):
     check: CheckConfig = CheckConfig()
     bench: devices.BenchConfig = devices.BenchConfig()
     report: ReportConfig = ReportConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _chosen_is_made(self) -> RunConfig:
+        for key, wanted, made in (
+            ("format", self.choose.format, self.export.formats),
+            ("precision", self.choose.precision, self.export.precisions),
+        ):
+            if wanted not in made:
+                raise ValueError(f"choose.{key}: '{wanted}' is none of export.{key}s: {made}")
+        return self
 
     @property
     def folder(self) -> Path:
@@ -162,11 +172,23 @@ def _validate_inputs(current: Run) -> Any:
     return [current.config.data.model_dump(mode="json"), current.config.seed, digest(listing)]
 
 
-def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
-    config = current.config
+def read_data(config: RunConfig, progress: Progress = silent) -> Manifest:
+    """Returns the manifest of a config's folder, with names that captions can be matched to.
+
+    Raises:
+        DataError: what is wrong with the images, the labels or the class names.
+    """
+    from captioning.matching import Lexicon
+
     built = manifests.build(
         config.data, config.name, config.seed, lambda done, all_: progress(done, all_, "images")
     )
+    Lexicon(built.task)
+    return built
+
+
+def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    built = read_data(current.config, progress)
     path = current.store.path("manifest.parquet")
     manifests.save(built, path)
     current._manifest = built
@@ -259,6 +281,7 @@ def _export_inputs(current: Run) -> Any:
         files.append("captions/teacher_head.npz")
     return [
         config.export.model_dump(mode="json"),
+        config.choose.format,
         config.caption.teacher.model_dump(mode="json"),
         current.sha256("manifest.parquet", *files),
     ]
@@ -282,7 +305,9 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
     config = current.config
     for name in _checkpoints(current):
         network, record = students.load_student(current.store, name)
-        formats: list[Format] = ["tflite"] if name == "labels_alone" else config.export.formats
+        # The baseline stands beside the chosen file, so it is made in that format.
+        alone: list[Format] = [config.choose.format]
+        formats = alone if name == "labels_alone" else config.export.formats
         yield exporting.ToExport(
             name,
             network,

@@ -10,7 +10,7 @@ import logging
 import shutil
 from typing import Any
 
-from edgekd import assemble
+from edgekd import assemble, extras
 from edgekd.config import dump_yaml
 from edgekd.errors import GateError, Interrupted, UsageError, closest
 from edgekd.machine import PeakMemory
@@ -26,11 +26,13 @@ def run(
 
     Raises:
         UsageError: `until` is no stage.
+        MissingExtraError: a stage's libraries are not installed.
         RunLockedError: another process works in the folder.
         GateError: over budget or below a floor; the report is written all the same.
         Interrupted: stopped; what was finished is kept.
     """
     stages = planned(config, until)
+    extras.ensure(*dict.fromkeys(stage.extra for stage in stages if stage.extra))
     listener = listener or Quiet()
     # transformers brings torchao, which makes torch warn about itself on every start.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)

@@ -142,13 +142,17 @@ Act = Callable[[Run, Progress], tuple[list[Path], Any]]
 
 @dataclass(frozen=True)
 class Stage:
-    """`inputs` is everything the result depends on; it is only asked once earlier stages ended."""
+    """`inputs` is everything the result depends on; it is only asked once earlier stages ended.
+
+    `extra` names the install extra whose libraries it imports.
+    """
 
     name: str
     schema: int
     inputs: Callable[[Run], Any]
     act: Act
     wanted: Callable[[RunConfig], bool] = lambda config: True
+    extra: str | None = None
 
 
 def costs(current: Run) -> list[dict[str, Any]]:
@@ -500,6 +504,9 @@ def _everything(current: Run) -> Any:
     return [current.config.model_dump(mode="json", exclude={"out"}), results, costs]
 
 
+# What the filter and the targets read beside captions: names and labels, and what was observed.
+_HEARD = ("manifest.parquet", "captions/observations.npz")
+
 STAGES: tuple[Stage, ...] = (
     Stage("validate", manifests.SCHEMA, _validate_inputs, _validate),
     Stage(
@@ -507,26 +514,28 @@ STAGES: tuple[Stage, ...] = (
         captioning.CAPTION_SCHEMA,
         _data_inputs("caption", "seed", files=("manifest.parquet",)),
         _caption,
+        extra="captioning",
     ),
     Stage(
         "filter",
         captioning.FILTER_SCHEMA,
-        _data_inputs("filter", files=("captions/raw.parquet", "captions/observations.npz")),
+        _data_inputs("filter", files=(*_HEARD, "captions/raw.parquet")),
         _filter,
     ),
     Stage(
         "targets",
         captioning.TARGETS_SCHEMA,
-        _data_inputs("targets", files=("captions.parquet", "captions/observations.npz")),
+        _data_inputs("targets", files=(*_HEARD, "captions.parquet")),
         _targets,
     ),
-    Stage("distill", students.DISTILL_SCHEMA, _training_inputs, _distill),
+    Stage("distill", students.DISTILL_SCHEMA, _training_inputs, _distill, extra="students"),
     Stage(
         "baseline",
         students.BASELINE_SCHEMA,
         lambda current: [_training_inputs(current), current.config.prune.model_dump(mode="json")],
         _baseline,
         lambda config: config.baseline.enabled,
+        extra="students",
     ),
     Stage(
         "prune",
@@ -538,8 +547,9 @@ STAGES: tuple[Stage, ...] = (
         ],
         _prune,
         lambda config: config.prune.enabled,
+        extra="students",
     ),
-    Stage("export", exporting.EXPORT_SCHEMA, _export_inputs, _export),
+    Stage("export", exporting.EXPORT_SCHEMA, _export_inputs, _export, extra="export"),
     Stage("evaluate", exporting.EVALUATE_SCHEMA, _evaluate_inputs, _evaluate),
     Stage("check", CHECK_SCHEMA, _check_inputs, _check),
     Stage("bench", BENCH_SCHEMA, _bench_inputs, _bench, lambda config: config.bench.enabled),

@@ -8,7 +8,6 @@ from types import ModuleType
 
 from edgekd.errors import MissingExtraError
 
-
 # What the stages of an extra import; looked for before a run starts, not when it is half done.
 _MODULES = {
     "captioning": ("torch", "timm", "transformers", "safetensors", "sklearn"),

@@ -34,7 +34,9 @@ class DistillConfig(Section):
     """The student and how it is trained; the baseline trains exactly the same way."""
 
     arch: str = "mobilenetv2_050"
-    pretrained: bool = pydantic.Field(False, description="start from ImageNet weights")
+    pretrained: bool | None = pydantic.Field(
+        None, description="start from ImageNet weights; by default where they are packaged"
+    )
     weights: Path | None = pydantic.Field(None, description="local file instead of the package's")
     image_size: int = pydantic.Field(64, ge=16, le=512, multiple_of=8, description="pixels")
     steps: int = pydantic.Field(1500, ge=1, description="optimizer steps")
@@ -68,6 +70,12 @@ class DistillConfig(Section):
                 f"unknown '{arch}'.{closest(arch, STUDENTS)} See: edgekd list students"
             )
         return arch
+
+    @property
+    def starts_pretrained(self) -> bool:
+        if self.pretrained is None:
+            return self.weights is not None or STUDENTS[self.arch].weights is not None
+        return self.pretrained
 
     @pydantic.model_validator(mode="after")
     def _has_weights(self) -> DistillConfig:
@@ -251,7 +259,9 @@ def _fit(name: str, job: _Job, recipe: Recipe) -> tuple[list[Path], dict[str, An
         import torch
 
         torch.manual_seed(job.seed)
-        network, _ = models.build(config.arch, job.num_classes, config.weights, config.pretrained)
+        network, _ = models.build(
+            config.arch, job.num_classes, config.weights, config.starts_pretrained
+        )
         network = network.to(best_device())
         return network, _run(network, name, job, replace(recipe, lr=lr, steps=steps), augment, [])
 
@@ -291,7 +301,7 @@ def _initial_weights(config: DistillConfig) -> dict[str, str] | None:
     """What a pretrained student started from, for the report and the bundle; None: from scratch."""
     from edgekd.weights import find
 
-    if not config.pretrained:
+    if not config.starts_pretrained:
         return None
     found = find(STUDENTS[config.arch].weights or config.arch, config.weights)
     return {

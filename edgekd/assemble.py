@@ -229,7 +229,7 @@ def _teacher(facts: Facts) -> dict[str, Any]:
         "name": caption["backbone"],
         "accuracy": share(right),
         "weights": [w for w in _weights(facts) if w["used"]],
-        "note": "; ".join(f"{key}: {value}" for key, value in caption["head"].items()),
+        "note": _said(caption["head"]),
     }
 
 
@@ -253,8 +253,20 @@ def _targets(facts: Facts) -> dict[str, Any]:
         for name, key in named.items()
     }
     provenance = facts.results["targets"]["provenance"]
-    note = "; ".join(f"{key}: {value}" for key, value in provenance.items())
-    return shares | {"split": "test", "note": note}
+    return shares | {"split": "test", "note": _said(provenance)}
+
+
+def _said(values: dict[str, Any]) -> str:
+    """Returns "key: value; key: value", numbers to three digits."""
+
+    def plain(value: Any) -> str:
+        if isinstance(value, float):
+            return f"{value:.3g}"
+        if isinstance(value, dict):
+            return ", ".join(f"{key}: {plain(inner)}" for key, inner in value.items())
+        return str(value)
+
+    return "; ".join(f"{key.replace('_', ' ')}: {plain(value)}" for key, value in values.items())
 
 
 def _confusion(chosen: ExportedModel) -> dict[str, Any] | None:

@@ -149,10 +149,10 @@ def disk_text(values: dict[str, Any], freed: bool) -> str:
 
 
 def _short(name: str) -> str:
-    """The last parts of a converter's long tensor name."""
-    last = name.strip(";").split(";")[-1] if name.strip(";") else name
-    parts = [part for part in last.strip("/").split("/") if part]
-    return "/".join(parts[-2:])[-72:] or name
+    """The layer in a converter's long tensor name: of `a/b.c.Conv2d_head;...;1`, `Conv2d_head`."""
+    named = [part for part in name.split(";") if "/" in part]
+    layers = [layer.rsplit(".", 1)[-1] for layer in (named or [name])[-1].strip("/").split("/")]
+    return "/".join(layers[-2:])
 
 
 def _size(path: Path) -> int:

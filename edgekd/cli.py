@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -48,11 +49,20 @@ def main() -> NoReturn:
         print("edgekd: stopped", file=sys.stderr)
         code = 130
     except BrokenPipeError:
-        code = 1
+        code = _reader_gone()
     except Exception as error:
         code = _from_click(error)
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _reader_gone()
     sys.exit(code)
+
+
+def _reader_gone() -> int:
+    """Sends what is left to nowhere, so that the interpreter's own last flush finds no closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _stop(number: int, frame: object) -> NoReturn:

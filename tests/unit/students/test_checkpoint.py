@@ -21,7 +21,9 @@ IMAGES = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
-    return models.build(ARCH, 5)[0].eval()
+    network, _ = models.build(ARCH, 5)
+    torch.nn.init.normal_(network.get_classifier().weight)  # type: ignore[operator]
+    return network.eval()
 
 
 def logits(network: torch.nn.Module) -> torch.Tensor:

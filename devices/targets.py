@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgekd.errors import UsageError, closest
+from edgekd.machine import cpu_name
 
 
 @dataclass(frozen=True)
@@ -51,33 +51,8 @@ def local_target() -> DeviceTarget:
 
     return DeviceTarget(
         name="local",
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         cores=psutil.cpu_count(logical=True) or 1,
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
     )
-
-
-def _cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name; py-cpuinfo is asked last, since it takes about a second."""
-    return _from_proc(cpuinfo) or _from_py_cpuinfo() or platform.processor() or platform.machine()
-
-
-def _from_proc(cpuinfo: Path) -> str:
-    """x86 says "model name", many ARM boards "Model" or "Hardware", others say nothing."""
-    if not cpuinfo.is_file():
-        return ""
-    values: dict[str, str] = {}
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        values.setdefault(key.strip(), value.strip())
-    names = (values.get(key, "") for key in ("model name", "Model", "Hardware"))
-    return next((name for name in names if name), "")
-
-
-def _from_py_cpuinfo() -> str:
-    try:
-        from cpuinfo import get_cpu_info
-    except ModuleNotFoundError:  # comes with the extra `devices`
-        return ""
-    return str(get_cpu_info().get("brand_raw", ""))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgekd import preprocess, runtimes
 from edgekd.bundle_files import BundleFiles
@@ -102,7 +102,7 @@ class Predictor:
         Raises:
             DataError: the image cannot be read.
         """
-        upright = _upright(image) if isinstance(image, Image.Image) else None
+        upright = preprocess.upright_rgb(image) if isinstance(image, Image.Image) else None
         rgb = upright or preprocess.open_image(Path(str(image)))
         pixels = preprocess.resized(rgb, self.preprocess)
         values = preprocess.normalized(pixels, self.preprocess)
@@ -130,11 +130,6 @@ class Predictor:
                 f"{model.name}: it has {num_outputs} outputs, labels.txt has {len(self.labels)} "
                 "lines. They belong to different models"
             )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    # The same way as a file goes, so that both give the same answer.
-    return preprocess._to_rgb(ImageOps.exif_transpose(image))
 
 
 def _name(image: Path | str | Image.Image, index: int) -> str:

@@ -24,12 +24,16 @@ def open_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
             opened.load()
-            image = ImageOps.exif_transpose(opened)
-            return _to_rgb(image)
+            return upright_rgb(opened)
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image that Pillow can read") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Returns an opened image in RGB, turned upright; transparency becomes white."""
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def resized(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
@@ -125,6 +129,11 @@ def from_json(values: dict[str, Any]) -> Preprocess:
         )
     except (KeyError, IndexError) as error:
         raise EdgeKDError(f"preprocess.json: {error} is missing") from error
+
+
+def preprocess_from(values: dict[str, Any]) -> Preprocess:
+    """Returns the record of its own dict, as `to_dict` made it."""
+    return Preprocess(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

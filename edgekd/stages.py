@@ -22,6 +22,7 @@ from edgekd.config import Section
 from edgekd.errors import UsageError
 from edgekd.machine import native_output_to
 from edgekd.manifest import DataConfig, Manifest
+from edgekd.preprocess import preprocess_from
 from edgekd.progress import Progress, silent
 from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
 from edgekd.sizes import parse_size
@@ -273,9 +274,12 @@ def _prune(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     )
 
 
+# Which stage makes which network.
+_MAKER = {"student": "distill", "student_pruned": "prune", "labels_alone": "baseline"}
+
+
 def _checkpoints(current: Run) -> list[str]:
-    made = {"student": "distill", "student_pruned": "prune", "labels_alone": "baseline"}
-    return [name for name, stage in made.items() if current.records.get(stage, {}).get("result")]
+    return [name for name, stage in _MAKER.items() if current.records.get(stage, {}).get("result")]
 
 
 def _export_inputs(current: Run) -> Any:
@@ -335,13 +339,10 @@ def _preprocess(current: Run) -> dict[str, Preprocess]:
     """How each exported model's images are prepared."""
     from captioning.stage import teacher_preprocess
 
-    stage_of = {"student": "distill", "student_pruned": "prune", "labels_alone": "baseline"}
-    prepared = {}
-    for name in _checkpoints(current):
-        values = current.result(stage_of[name])["checkpoint"]["preprocess"]
-        prepared[name] = Preprocess(
-            **values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])}
-        )
+    prepared = {
+        name: preprocess_from(current.result(_MAKER[name])["checkpoint"]["preprocess"])
+        for name in _checkpoints(current)
+    }
     return prepared | {"teacher": teacher_preprocess(current.config.caption.teacher)}
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from edgekd.errors import EdgeKDError
+from edgekd.preprocess import preprocess_from
 from edgekd.records import Preprocess, StudentCheckpoint
 from edgekd.store import atomic_path, file_sha256, read_json, write_json
 from students import models
@@ -70,8 +71,3 @@ def load(path: Path) -> tuple[torch.nn.Module, StudentCheckpoint]:
     fields = {key: values[key] for key in StudentCheckpoint.__dataclass_fields__}
     fields["preprocess"] = preprocess_from(values["preprocess"])
     return network.eval(), StudentCheckpoint(**fields)
-
-
-def preprocess_from(values: dict[str, Any]) -> Preprocess:
-    """Returns the record of its own dict."""
-    return Preprocess(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from devices.targets import DeviceTarget, _cpu_name, find_target, list_targets
+from devices.targets import DeviceTarget, find_target, list_targets
 from edgekd.errors import UsageError
+from edgekd.machine import cpu_name
 
 
 def test_the_local_device_says_what_it_is() -> None:
@@ -41,10 +42,10 @@ def test_the_description(cores: int, description: str) -> None:
 )
 def test_the_cpu_name_in_proc(tmp_path: Path, text: str, name: str) -> None:
     (tmp_path / "cpuinfo").write_text(text)
-    assert _cpu_name(tmp_path / "cpuinfo") == name
+    assert cpu_name(tmp_path / "cpuinfo") == name
 
 
 def test_a_silent_proc_still_gives_a_name(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor\t: 0\n")
-    assert _cpu_name(tmp_path / "cpuinfo")
-    assert _cpu_name(tmp_path / "none")
+    assert cpu_name(tmp_path / "cpuinfo")
+    assert cpu_name(tmp_path / "none")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekd.predictor import Predictor
     from edgekd.records import BenchmarkResult
-    from edgekd.stages import RunConfig
+    from edgekd.run_config import RunConfig
     from export.budget import CheckResult
 
 
@@ -25,7 +25,7 @@ def run(
     """
     from edgekd import config as configs
     from edgekd import pipeline
-    from edgekd.stages import RunConfig
+    from edgekd.run_config import RunConfig
 
     if isinstance(config, RunConfig):
         return pipeline.run(config, until)

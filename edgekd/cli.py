@@ -109,7 +109,8 @@ def validate(config: Config, set_: Set = None, as_json: Json = False) -> None:
     """
     from edgekd import config as configs
     from edgekd import pipeline
-    from edgekd.stages import RunConfig, read_data
+    from edgekd.run_config import RunConfig
+    from edgekd.stages import read_data
 
     parsed = configs.load(RunConfig, config, set_)
     built = read_data(parsed)
@@ -336,7 +337,7 @@ def _run(
     from edgekd import config as configs
     from edgekd import pipeline
     from edgekd.display import Display
-    from edgekd.stages import RunConfig
+    from edgekd.run_config import RunConfig
 
     if out is not None:
         values["out"] = str(out)

@@ -15,7 +15,9 @@ from edgekd.config import dump_yaml
 from edgekd.errors import GateError, Interrupted, UsageError, closest
 from edgekd.machine import PeakMemory
 from edgekd.records import to_dict
-from edgekd.stages import STAGES, Listener, Quiet, Run, RunConfig, Stage, costs
+from edgekd.run_config import RunConfig
+from edgekd.running import Listener, Quiet, Run, Stage, costs
+from edgekd.stages import STAGES
 from edgekd.store import RunStore, Stopwatch, digest, file_sha256, write_text
 
 

@@ -1,167 +1,33 @@
-"""What a run is made of: its config, its stages, and what each reads and leaves.
+"""The stages of a run, in order: what each depends on, and the act that it is.
 
-Each stage is a key's inputs and an act; `edgekd.pipeline` runs them. With `pipeline`, the only place
-where the four stage packages meet.
+`edgekd.pipeline` runs them. With it, the only place where the four stage packages meet.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import pydantic
+from typing import Any
 
 from captioning import stage as captioning
 from devices import stage as devices
 from edgekd import assemble, machine
 from edgekd import manifest as manifests
-from edgekd.config import Section
-from edgekd.errors import UsageError
 from edgekd.machine import native_output_to
-from edgekd.manifest import DataConfig, Manifest
+from edgekd.manifest import Manifest
 from edgekd.preprocess import preprocess_from
 from edgekd.progress import Progress, silent
 from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
+from edgekd.run_config import RunConfig
+from edgekd.running import Run, Stage, costs
 from edgekd.sizes import parse_size
-from edgekd.store import RunStore, digest, file_sha256
+from edgekd.store import digest
 from export import stage as exporting
 from export.stage import Format
 from students import stage as students
 
 CHECK_SCHEMA = BENCH_SCHEMA = BUNDLE_SCHEMA = 1
-
-
-class CheckConfig(Section):
-    """The gates of the run; one that fails ends it with exit code 3, after the report."""
-
-    budget: str = pydantic.Field("100MB", description="of the chosen file")
-    min_accuracy: float | None = pydantic.Field(None, ge=0, le=1, description="floor on test")
-
-    @pydantic.field_validator("budget", mode="before")
-    @classmethod
-    def _a_size(cls, budget: str | int) -> str:
-        try:
-            parse_size(budget)
-        except UsageError as error:  # pydantic collects ValueErrors only
-            raise ValueError(str(error)) from error
-        return str(budget)
-
-
-class ReportConfig(Section):
-    """What the report needs to know beside the run."""
-
-    label_price: float = pydantic.Field(0.05, ge=0, description="of one answered image")
-    currency: str = "USD"
-    samples: int = pydantic.Field(8, ge=0, le=100, description="images shown with their captions")
-
-
-class RunConfig(Section):
-    """A whole run, as in a YAML file."""
-
-    name: str = pydantic.Field("run", pattern=r"^[\w.-]+$")
-    out: Path | None = pydantic.Field(None, description="run folder, by default runs/<name>")
-    seed: int = pydantic.Field(0, ge=0)
-    data: DataConfig
-    caption: captioning.CaptionConfig = captioning.CaptionConfig()
-    filter: captioning.FilterConfig = captioning.FilterConfig()
-    targets: captioning.TargetsConfig = captioning.TargetsConfig()
-    distill: students.DistillConfig = students.DistillConfig()
-    baseline: students.BaselineConfig = students.BaselineConfig()
-    prune: students.PruneConfig = students.PruneConfig()
-    export: exporting.ExportConfig = exporting.ExportConfig()
-    choose: exporting.ChooseConfig = exporting.ChooseConfig()
-    check: CheckConfig = CheckConfig()
-    bench: devices.BenchConfig = devices.BenchConfig()
-    report: ReportConfig = ReportConfig()
-
-    @pydantic.model_validator(mode="after")
-    def _chosen_is_made(self) -> RunConfig:
-        for key, wanted, made in (
-            ("format", self.choose.format, self.export.formats),
-            ("precision", self.choose.precision, self.export.precisions),
-        ):
-            if wanted not in made:
-                raise ValueError(f"choose.{key}: '{wanted}' is none of export.{key}s: {made}")
-        return self
-
-    @property
-    def folder(self) -> Path:
-        return self.out or Path("runs") / self.name
-
-
-class Listener(Protocol):
-    """Who watches a run: the command line's display, or nobody."""
-
-    def stage_started(self, stage: str, number: int, total: int) -> None: ...
-    def stage_progress(self, done: int, total: int, what: str) -> None: ...
-    def stage_finished(self, stage: str, seconds: float, reused: bool) -> None: ...
-    def message(self, text: str) -> None: ...
-
-
-class Quiet:
-    """A listener that says nothing."""
-
-    def stage_started(self, stage: str, number: int, total: int) -> None: ...
-    def stage_progress(self, done: int, total: int, what: str) -> None: ...
-    def stage_finished(self, stage: str, seconds: float, reused: bool) -> None: ...
-    def message(self, text: str) -> None: ...
-
-
-@dataclass
-class Run:
-    """A run at work: its config and folder, and the records of the stages finished so far."""
-
-    config: RunConfig
-    store: RunStore
-    listener: Listener
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _manifest: Manifest | None = None
-
-    @property
-    def data_folder(self) -> Path:
-        return self.config.data.folder.expanduser()
-
-    @property
-    def manifest(self) -> Manifest:
-        if self._manifest is None:
-            self._manifest = manifests.load(self.store.path("manifest.parquet"))
-        return self._manifest
-
-    def result(self, stage: str) -> Any:
-        return self.records[stage]["result"]
-
-    def sha256(self, *names: str) -> list[str]:
-        """Digests of files as they are now, so that what a person edited counts."""
-        return [file_sha256(self.store.path(name)) for name in names]
-
-
-Act = Callable[[Run, Progress], tuple[list[Path], Any]]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """`inputs` is everything the result depends on; it is only asked once earlier stages ended.
-
-    `extra` names the install extra whose libraries it imports.
-    """
-
-    name: str
-    schema: int
-    inputs: Callable[[Run], Any]
-    act: Act
-    wanted: Callable[[RunConfig], bool] = lambda config: True
-    extra: str | None = None
-
-
-def costs(current: Run) -> list[dict[str, Any]]:
-    """Returns seconds, peak memory and reuse of the stages so far."""
-    return [
-        {"stage": name, "reused": record["reused"]} | record["cost"]
-        for name, record in current.records.items()
-    ]
 
 
 # The stages, in order: inputs above, act below.

@@ -72,7 +72,7 @@ _BOUNDS = (
 
 def main(argv: list[str] | None = None) -> int:
     """Writes or checks the page; returns the exit code."""
-    from edgekd.stages import RunConfig
+    from edgekd.run_config import RunConfig
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="exit 1 when the page differs")

@@ -1,0 +1,74 @@
+"""The config of a whole run: the sections of every stage, and those of the roof itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydantic
+
+from captioning import stage as captioning
+from devices import stage as devices
+from edgekd.config import Section
+from edgekd.errors import UsageError
+from edgekd.manifest import DataConfig
+from edgekd.sizes import parse_size
+from export import stage as exporting
+from students import stage as students
+
+
+class CheckConfig(Section):
+    """The gates of the run; one that fails ends it with exit code 3, after the report."""
+
+    budget: str = pydantic.Field("100MB", description="of the chosen file")
+    min_accuracy: float | None = pydantic.Field(None, ge=0, le=1, description="floor on test")
+
+    @pydantic.field_validator("budget", mode="before")
+    @classmethod
+    def _a_size(cls, budget: str | int) -> str:
+        try:
+            parse_size(budget)
+        except UsageError as error:  # pydantic collects ValueErrors only
+            raise ValueError(str(error)) from error
+        return str(budget)
+
+
+class ReportConfig(Section):
+    """What the report needs to know beside the run."""
+
+    label_price: float = pydantic.Field(0.05, ge=0, description="of one answered image")
+    currency: str = "USD"
+    samples: int = pydantic.Field(8, ge=0, le=100, description="images shown with their captions")
+
+
+class RunConfig(Section):
+    """A whole run, as in a YAML file."""
+
+    name: str = pydantic.Field("run", pattern=r"^[\w.-]+$")
+    out: Path | None = pydantic.Field(None, description="run folder, by default runs/<name>")
+    seed: int = pydantic.Field(0, ge=0)
+    data: DataConfig
+    caption: captioning.CaptionConfig = captioning.CaptionConfig()
+    filter: captioning.FilterConfig = captioning.FilterConfig()
+    targets: captioning.TargetsConfig = captioning.TargetsConfig()
+    distill: students.DistillConfig = students.DistillConfig()
+    baseline: students.BaselineConfig = students.BaselineConfig()
+    prune: students.PruneConfig = students.PruneConfig()
+    export: exporting.ExportConfig = exporting.ExportConfig()
+    choose: exporting.ChooseConfig = exporting.ChooseConfig()
+    check: CheckConfig = CheckConfig()
+    bench: devices.BenchConfig = devices.BenchConfig()
+    report: ReportConfig = ReportConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _chosen_is_made(self) -> RunConfig:
+        for key, wanted, made in (
+            ("format", self.choose.format, self.export.formats),
+            ("precision", self.choose.precision, self.export.precisions),
+        ):
+            if wanted not in made:
+                raise ValueError(f"choose.{key}: '{wanted}' is none of export.{key}s: {made}")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs") / self.name

@@ -1,6 +1,6 @@
-"""Accuracy, its interval, calibration and agreement; numpy only.
+"""Accuracy, its interval, calibration, rejection and agreement; numpy only.
 
-N items, K classes.
+N items, M outliers, K classes.
 """
 
 from __future__ import annotations
@@ -66,6 +66,61 @@ def expected_calibration_error(
         if members.any():
             gap += members.mean() * abs(right_N[members].mean() - confidence_N[members].mean())
     return float(gap)
+
+
+def coverage_curve(
+    scores_N: np.ndarray, right_N: np.ndarray, max_points: int = 101
+) -> list[dict[str, float]]:
+    """Returns {threshold, coverage, accuracy} at thresholds that some item reaches, from few answers to all.
+
+    Items whose score is at least the threshold are answered; `accuracy` is theirs. Equal scores
+    are answered together. At most `max_points`, evenly spread over the coverage.
+    """
+    if len(scores_N) == 0:
+        return []
+    order = np.argsort(-scores_N, kind="stable")
+    ranked, right = scores_N[order], np.cumsum(right_N[order])
+    last = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True))  # of each group of equals
+    wanted = np.linspace(0, len(ranked), max_points)
+    picked = last[np.unique(np.minimum(np.searchsorted(last + 1, wanted), len(last) - 1))]
+    return [
+        {
+            "threshold": float(ranked[index]),
+            "coverage": float((index + 1) / len(ranked)),
+            "accuracy": float(right[index] / (index + 1)),
+        }
+        for index in picked
+    ]
+
+
+def auroc(inlier_scores_N: np.ndarray, outlier_scores_M: np.ndarray) -> float:
+    """Returns the chance that an inlier scores above an outlier, ties half; nan without both."""
+    if len(inlier_scores_N) == 0 or len(outlier_scores_M) == 0:
+        return float("nan")
+    ranked = np.sort(outlier_scores_M)
+    below = np.searchsorted(ranked, inlier_scores_N, side="left")
+    not_above = np.searchsorted(ranked, inlier_scores_N, side="right")
+    return float((below + not_above).mean() / (2 * len(ranked)))
+
+
+def false_positive_rate(
+    inlier_scores_N: np.ndarray, outlier_scores_M: np.ndarray, true_positive_rate: float = 0.95
+) -> float:
+    """Returns the share of outliers answered where at least this share of inliers is (FPR at TPR).
+
+    nan without both.
+    """
+    if len(inlier_scores_N) == 0 or len(outlier_scores_M) == 0:
+        return float("nan")
+    threshold = reached_by(inlier_scores_N, true_positive_rate)
+    return float((outlier_scores_M >= threshold).mean())
+
+
+def reached_by(scores_N: np.ndarray, share: float) -> float:
+    """Returns the largest score that at least this share of the items reaches."""
+    # 0.95 * 20 is a little above 19 in binary.
+    num_kept = max(1, int(np.ceil(share * len(scores_N) - 1e-9)))
+    return float(np.sort(scores_N)[len(scores_N) - num_kept])
 
 
 def negative_log_likelihood(probs_NK: np.ndarray, labels_N: np.ndarray) -> float:

@@ -107,3 +107,55 @@ def test_latency_summary_by_hand() -> None:
 @pytest.mark.parametrize(("runs", "given"), [(99, False), (100, True)])
 def test_p99_only_from_a_hundred_runs(runs: int, given: bool) -> None:
     assert ("p99" in metrics.latency_summary(np.arange(runs))) is given
+
+
+def test_coverage_curve_answers_equal_scores_together() -> None:
+    curve = metrics.coverage_curve(
+        np.array([0.8, 0.3, 0.9, 0.8]), np.array([True, False, True, False])
+    )
+    assert curve == [
+        {"threshold": 0.9, "coverage": 0.25, "accuracy": 1.0},
+        {"threshold": 0.8, "coverage": 0.75, "accuracy": pytest.approx(2 / 3)},
+        {"threshold": 0.3, "coverage": 1.0, "accuracy": 0.5},
+    ]
+    assert metrics.coverage_curve(np.array([]), np.array([], bool)) == []
+
+
+def test_coverage_curve_keeps_to_its_points_and_ends_with_all() -> None:
+    scores = np.arange(1000) / 1000
+    curve = metrics.coverage_curve(scores, scores >= 0.5)
+    assert len(curve) == 101
+    coverages = [point["coverage"] for point in curve]
+    assert coverages == sorted(coverages)
+    assert coverages[1] == 0.01  # the ten surest of a thousand
+    assert curve[-1] == {"threshold": 0.0, "coverage": 1.0, "accuracy": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("inliers", "outliers", "expected"),
+    [
+        ([2.0, 3.0], [0.0, 1.0], 1.0),
+        ([0.0], [1.0, 2.0], 0.0),
+        ([1.0, 1.0], [1.0], 0.5),
+        # 3 beats both, 2 beats one and ties one, 1 beats one: 4.5 of 6 pairs.
+        ([3.0, 2.0, 1.0], [2.0, 0.0], 0.75),
+    ],
+)
+def test_auroc_by_hand(inliers: list[float], outliers: list[float], expected: float) -> None:
+    assert metrics.auroc(np.array(inliers), np.array(outliers)) == pytest.approx(expected)
+
+
+def test_false_positive_rate_by_hand() -> None:
+    """19 of 20 inliers are 1 or more; so are two of the four outliers."""
+    inliers = np.arange(20.0)[::-1]
+    outliers = np.array([0.0, 1.0, 1.5, -1.0])
+    assert metrics.reached_by(inliers, 0.95) == 1.0
+    assert metrics.false_positive_rate(inliers, outliers) == 0.5
+    assert metrics.false_positive_rate(inliers, outliers, true_positive_rate=1.0) == 0.75
+
+
+def test_without_inliers_or_outliers_nothing_is_measured() -> None:
+    some, none = np.array([1.0]), np.array([])
+    for function in (metrics.auroc, metrics.false_positive_rate):
+        assert math.isnan(function(some, none))
+        assert math.isnan(function(none, some))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgekd import preprocess, runtimes
+from edgekd import confidence, preprocess, runtimes
 from edgekd.bundle_files import BundleFiles
 from edgekd.errors import DataError, EdgeKDError
 from edgekd.metrics import softmax
@@ -22,8 +22,10 @@ MODEL_NAMES = ("model.tflite", "model.onnx")
 class Prediction:
     """What the model says about one image; `top` is (label, probability), most likely first.
 
-    `rejected` is True where the probability is below the bundle's `reject_below`. Where the image
-    could not be read, `error` says why, and there is no label.
+    Probabilities are those of softmax(logits / temperature). `confidence` is what the bundle holds
+    against its `reject_below`: the probability, unless its `reject_by` names another score.
+    `rejected` is True where it is below: take the answer as "none of them". Where the image could
+    not be read, `error` says why, and there is no label.
     """
 
     path: str
@@ -32,6 +34,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...] = ()
     rejected: bool = False
     error: str | None = None
+    confidence: float | None = None
 
 
 def open_bundle(path: Path | str, threads: int = 1) -> Predictor:
@@ -70,7 +73,7 @@ class Predictor:
     ):
         self.labels = labels
         self.preprocess = preprocess.from_json(settings)
-        self.reject_below: float | None = settings.get("reject_below")
+        self.confidence = confidence.from_json(settings)
         try:
             self._activation = settings["outputs"][0]["activation"]
         except (KeyError, IndexError, TypeError) as error:
@@ -109,16 +112,24 @@ class Predictor:
         return runtimes.predict_logits(self._runner, values[None])[0]
 
     def _prediction(self, name: str, values: np.ndarray, top: int) -> Prediction:
-        probs = values if self._activation == "softmax" else softmax(values)
+        logits_1K = self._logits(values)[None]
+        (probs,) = softmax(logits_1K, self.confidence.temperature)
+        score = confidence.scores(logits_1K, self.confidence.reject_by, self.confidence.temperature)
         order = np.argsort(-probs, kind="stable")
-        best = float(probs[order[0]])
         return Prediction(
             path=name,
             label=self.labels[order[0]],
-            probability=best,
+            probability=float(probs[order[0]]),
             top=tuple((self.labels[index], float(probs[index])) for index in order[:top]),
-            rejected=self.reject_below is not None and best < self.reject_below,
+            rejected=bool(self.confidence.rejects(score)[0]),
+            confidence=float(score[0]),
         )
+
+    def _logits(self, values: np.ndarray) -> np.ndarray:
+        if self._activation != "softmax":
+            return values
+        with np.errstate(divide="ignore"):  # a probability of 0 stays one
+            return np.log(values.astype(np.float64))
 
     def _check_fit(self, model: Path) -> None:
         num_inputs = len(self._runner.inputs)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from edgekd.confidence import Confidence
 from edgekd.errors import DataError, EdgeKDError
 from edgekd.records import Preprocess, TensorSpec
 
@@ -65,9 +66,10 @@ def to_json(
     preprocess: Preprocess,
     input_spec: TensorSpec,
     output_spec: TensorSpec,
-    reject_below: float | None = None,
+    confidence: Confidence | None = None,
 ) -> dict[str, Any]:
-    """Returns the content of `preprocess.json` (schema 1)."""
+    """Returns the content of `preprocess.json` (schema 1); `edgekd.confidence` reads its share."""
+    confidence = confidence or Confidence()
     return {
         "schema": SCHEMA,
         "inputs": [
@@ -101,9 +103,11 @@ def to_json(
                 "dtype": output_spec.dtype,
                 "scale": output_spec.scale,
                 "zero_point": output_spec.zero_point,
+                "temperature": confidence.temperature,
             }
         ],
-        "reject_below": reject_below,
+        "reject_by": confidence.reject_by,
+        "reject_below": confidence.reject_below,
     }
 
 

@@ -71,9 +71,7 @@ def prediction_line(prediction: Prediction, as_json: bool) -> str:
     if prediction.error is not None:
         return f"{prediction.path}: {prediction.error}"
     top = ", ".join(f"{label} {p:.1%}" for label, p in prediction.top)
-    return f"{prediction.path}: {top}" + (
-        " (rejected: not sure enough)" if prediction.rejected else ""
-    )
+    return f"{prediction.path}: {f'unsure ({top})' if prediction.rejected else top}"
 
 
 def image_files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from edgekd.bundle_files import BundleFiles
+from edgekd.confidence import Confidence
 from edgekd.errors import EdgeKDError, UsageError
 from edgekd.predictor import Predictor, open_bundle
 from edgekd.preprocess import to_json
@@ -28,7 +29,7 @@ FIRST, OTHER = 0.78699, 0.10651
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return _bundle(tmp_path, reject_below=None)
+    return _bundle(tmp_path, None)
 
 
 def test_a_pure_colour_is_named_with_its_probability(bundle: Path) -> None:
@@ -74,11 +75,53 @@ def test_a_bad_image_gives_an_error_entry_and_the_rest_goes_on(
 
 @pytest.mark.parametrize(("reject_below", "rejected"), [(0.78, False), (0.79, True)])
 def test_reject_below(tmp_path: Path, reject_below: float, rejected: bool) -> None:
-    predictor = open_bundle(_bundle(tmp_path, reject_below))
+    predictor = open_bundle(_bundle(tmp_path, Confidence(reject_below=reject_below)))
     (prediction,) = predictor.predict([Image.new("RGB", (1, 1), (255, 0, 0))])
     assert prediction.rejected is rejected
     assert prediction.label == "red"
-    assert predictor.reject_below == reject_below
+    assert predictor.confidence.reject_below == reject_below
+    assert prediction.confidence == prediction.probability
+
+
+def test_the_temperature_divides_the_logits(tmp_path: Path) -> None:
+    """At 2 the logits 2, 0, 0 become 1, 0, 0: e / (e + 2) = 0.57612."""
+    model = tiny_tflite(tmp_path / "m.tflite", WEIGHTS, np.zeros(3), (1, 1, 1, 3))
+    red = Image.new("RGB", (1, 1), (255, 0, 0))
+    for below, rejected in ((0.57, False), (0.58, True)):
+        settings = _settings(Confidence(temperature=2.0, reject_below=below))
+        (prediction,) = Predictor(model, LABELS, settings).predict(red)
+        assert prediction.probability == pytest.approx(0.57612, abs=1e-5)
+        assert prediction.top[0] == ("red", prediction.probability)
+        assert prediction.rejected is rejected
+
+
+def test_another_score_may_reject(tmp_path: Path) -> None:
+    """The logits 2, 0, 0 have an energy of ln(e^2 + 2) = 2.23954."""
+    model = tiny_tflite(tmp_path / "m.tflite", WEIGHTS, np.zeros(3), (1, 1, 1, 3))
+    settings = _settings(Confidence(2.0, "energy", 2.3))
+    (prediction,) = Predictor(model, LABELS, settings).predict(
+        Image.new("RGB", (1, 1), (255, 0, 0))
+    )
+    assert prediction.confidence == pytest.approx(2.23954, abs=1e-5)
+    assert prediction.probability == pytest.approx(0.57612, abs=1e-5)
+    assert prediction.rejected
+
+
+def test_a_bundle_from_before_answers_everything(tmp_path: Path) -> None:
+    """Its preprocess.json has neither a temperature nor a threshold."""
+    old = _settings(Confidence(temperature=2.0, reject_below=0.9))
+    del old["outputs"][0]["temperature"], old["reject_by"], old["reject_below"]
+    model = tiny_tflite(tmp_path / "m.tflite", WEIGHTS, np.zeros(3), (1, 1, 1, 3))
+    (prediction,) = Predictor(model, LABELS, old).predict(Image.new("RGB", (1, 1), (255, 0, 0)))
+    assert prediction.probability == prediction.confidence == pytest.approx(FIRST, abs=1e-5)
+    assert not prediction.rejected
+
+
+def test_a_threshold_that_is_none_is_named(tmp_path: Path) -> None:
+    broken = _settings(None) | {"reject_below": "half"}
+    model = tiny_tflite(tmp_path / "m.tflite", WEIGHTS, np.zeros(3), (1, 1, 1, 3))
+    with pytest.raises(EdgeKDError, match="reject_below is 'half', expected a number"):
+        Predictor(model, LABELS, broken)
 
 
 def test_softmax_outputs_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -177,20 +220,20 @@ def test_no_bundle_at_all(tmp_path: Path) -> None:
         open_bundle(tmp_path / "text.zip")
 
 
-def _settings(reject_below: float | None) -> dict[str, Any]:
+def _settings(confidence: Confidence | None) -> dict[str, Any]:
     return to_json(
         Preprocess(1, 1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         TensorSpec("image", (1, 1, 1, 3), "float32"),
         TensorSpec("logits", (1, 3), "float32", "NC"),
-        reject_below,
+        confidence,
     )
 
 
-def _bundle(folder: Path, reject_below: float | None) -> Path:
+def _bundle(folder: Path, confidence: Confidence | None) -> Path:
     model = tiny_tflite(folder / "m.tflite", WEIGHTS, np.zeros(3), (1, 1, 1, 3))
     path = folder / "bundle.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(model, "model.tflite")
         archive.writestr("labels.txt", "\n".join(LABELS) + "\n")
-        archive.writestr("preprocess.json", json.dumps(_settings(reject_below)))
+        archive.writestr("preprocess.json", json.dumps(_settings(confidence)))
     return path

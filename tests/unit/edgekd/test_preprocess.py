@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekd import preprocess
+from edgekd import confidence, preprocess
+from edgekd.confidence import Confidence
 from edgekd.errors import DataError, EdgeKDError
 from edgekd.records import Preprocess, TensorSpec
 
@@ -142,10 +143,15 @@ def test_load_input_is_open_resize_normalize(tmp_path: Path) -> None:
 def test_json_and_back() -> None:
     settings = Preprocess(8, 6, (0.1, 0.2, 0.3), (1, 2, 3), "letterbox", "bicubic")
     spec = TensorSpec("image", (1, 8, 6, 3), "int8", "NHWC", 0.5, -3)
-    values = preprocess.to_json(settings, spec, TensorSpec("logits", (1, 4), "float32", "NC"), 0.4)
+    output = TensorSpec("logits", (1, 4), "float32", "NC")
+    sure = Confidence(temperature=1.5, reject_by="max_logit", reject_below=0.4)
+    values = preprocess.to_json(settings, spec, output, sure)
     assert preprocess.from_json(values) == settings
+    assert confidence.from_json(values) == sure
+    assert confidence.from_json(preprocess.to_json(settings, spec, output)) == Confidence()
     assert values["schema"] == 1
-    assert values["reject_below"] == 0.4
+    assert values["outputs"][0]["temperature"] == 1.5
+    assert (values["reject_by"], values["reject_below"]) == ("max_logit", 0.4)
     (entry,) = values["inputs"]
     assert (entry["scale"], entry["zero_point"], entry["dtype"]) == (0.5, -3, "int8")
     assert entry["resize"] == {

@@ -74,7 +74,8 @@ def test_a_prediction_is_a_line() -> None:
     sure = Prediction("a.png", "cat", 0.75, (("cat", 0.75), ("dog", 0.25)))
     assert printing.prediction_line(sure, False) == "a.png: cat 75.0%, dog 25.0%"
     unsure = replace(sure, rejected=True)
-    assert printing.prediction_line(unsure, False).endswith("(rejected: not sure enough)")
+    assert printing.prediction_line(unsure, False) == "a.png: unsure (cat 75.0%, dog 25.0%)"
+    assert json.loads(printing.prediction_line(unsure, True))["rejected"] is True
     broken = Prediction("b.png", error="cannot be read")
     assert printing.prediction_line(broken, False) == "b.png: cannot be read"
     assert json.loads(printing.prediction_line(sure, True))["top"] == [["cat", 0.75], ["dog", 0.25]]

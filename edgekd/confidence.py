@@ -1,0 +1,90 @@
+"""How sure a model is of its answer, and whether that is enough to give it.
+
+N images, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from edgekd.errors import EdgeKDError, closest
+from edgekd.metrics import softmax
+
+ScoreName = Literal["probability", "max_logit", "energy"]
+SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What preprocess.json says of it. An answer whose score is below `reject_below` is rejected.
+
+    `temperature` divides the logits before the softmax; 1 changes nothing. `reject_by` names the
+    score; a `reject_below` of None rejects nothing.
+    """
+
+    temperature: float = 1.0
+    reject_by: ScoreName = "probability"
+    reject_below: float | None = None
+
+    def rejects(self, scores_N: np.ndarray) -> np.ndarray:
+        """Returns bool [N]; a score equal to the threshold is answered, nan is not."""
+        if self.reject_below is None:
+            return np.zeros(len(scores_N), dtype=bool)
+        return ~(scores_N >= self.reject_below)
+
+
+def scores(logits_NK: np.ndarray, by: ScoreName, temperature: float = 1.0) -> np.ndarray:
+    """Returns how sure the model is of each image, float64 [N]; more is surer.
+
+    `probability` is the largest of softmax(logits / temperature) (arXiv:1610.02136), `max_logit`
+    the largest logit (arXiv:1911.11132), `energy` the log of their summed exponentials
+    (arXiv:2010.03759); the last two do without the temperature.
+    """
+    logits_NK = np.asarray(logits_NK, dtype=np.float64)
+    if by == "probability":
+        return softmax(logits_NK, temperature).max(axis=1)
+    largest = logits_NK.max(axis=1)
+    if by == "max_logit":
+        return largest
+    return largest + np.log(np.exp(logits_NK - largest[:, None]).sum(axis=1))
+
+
+def from_json(settings: dict[str, Any]) -> Confidence:
+    """Returns what a preprocess.json says; one without these keys rejects nothing.
+
+    Raises:
+        EdgeKDError: a key holds something else than a number, or names an unknown score.
+    """
+    outputs = settings.get("outputs") or [{}]
+    temperature = _number("outputs[0].temperature", outputs[0].get("temperature", 1.0))
+    if temperature <= 0:
+        raise EdgeKDError(
+            f"preprocess.json: outputs[0].temperature is {temperature:g}, expected more than 0"
+        )
+    by = settings.get("reject_by") or "probability"
+    if by not in SCORE_NAMES:
+        raise EdgeKDError(
+            f"preprocess.json: reject_by is '{by}', expected one of {', '.join(SCORE_NAMES)}."
+            f"{closest(str(by), SCORE_NAMES)}"
+        )
+    below = settings.get("reject_below")
+    return Confidence(
+        temperature, by, None if below is None else _threshold(_number("reject_below", below), by)
+    )
+
+
+def _threshold(below: float, by: ScoreName) -> float:
+    if by == "probability" and not 0 <= below <= 1:
+        raise EdgeKDError(f"preprocess.json: reject_below is {below:g}, expected a probability")
+    return below
+
+
+def _number(key: str, value: Any) -> float:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if not plain or not math.isfinite(value):
+        raise EdgeKDError(f"preprocess.json: {key} is {value!r}, expected a number")
+    return float(value)

@@ -8,32 +8,48 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from edgekd import assemble, extras
 from edgekd.config import dump_yaml
+from edgekd.costs import units
 from edgekd.errors import GateError, Interrupted, UsageError, closest
 from edgekd.machine import PeakMemory
 from edgekd.records import to_dict
 from edgekd.run_config import RunConfig
-from edgekd.running import Listener, Quiet, Run, Stage, costs
+from edgekd.running import Listener, MadeOf, Quiet, Run, Stage, costs
 from edgekd.stages import STAGES
 from edgekd.store import RunStore, Stopwatch, digest, file_sha256, write_text
 
+# How a config gets a stage that it leaves out.
+_SWITCH = {
+    "baseline": "Say --set baseline.enabled=true",
+    "prune": "Say --set prune.enabled=true",
+    "quantize": "Say --set export.precisions=[fp32,int8]",
+    "bench": "Say --set bench.enabled=true",
+}
+
 
 def run(
-    config: RunConfig, until: str | None = None, listener: Listener | None = None
+    config: RunConfig,
+    until: str | None = None,
+    listener: Listener | None = None,
+    skip: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Runs every stage that is not finished yet; returns the report (so far, with `until`).
+    """Runs every stage that is not finished yet; returns the report.
+
+    With `until`, what was done so far: {"folder", "stages", "outputs"}. `skip` names stages that
+    are not needed for it.
 
     Raises:
-        UsageError: `until` is no stage.
+        UsageError: `until` is no stage of this run.
         MissingExtraError: a stage's libraries are not installed.
         RunLockedError: another process works in the folder.
         GateError: over budget or below a floor; the report is written all the same.
         Interrupted: stopped; what was finished is kept.
     """
-    stages = planned(config, until)
+    stages = planned(config, until, skip)
     extras.ensure(*dict.fromkeys(stage.extra for stage in stages if stage.extra))
     listener = listener or Quiet()
     # transformers brings torchao, which makes torch warn about itself on every start.
@@ -58,7 +74,8 @@ def run(
                 raise
         store.event("run finished")
         if "report" not in current.records:
-            return {"stages": costs(current), "folder": str(store.folder)}
+            outputs = list(current.records[stages[-1].name]["outputs"])
+            return {"folder": str(store.folder), "stages": costs(current), "outputs": outputs}
         report = assemble.load(store.folder)
     failed = [gate for gate in report["gates"] if not gate["passed"]]
     if failed:
@@ -70,8 +87,8 @@ def run(
     return report
 
 
-def planned(config: RunConfig, until: str | None = None) -> list[Stage]:
-    """Returns the stages a config asks for, in order, up to and with `until`.
+def planned(config: RunConfig, until: str | None = None, skip: Iterable[str] = ()) -> list[Stage]:
+    """Returns the stages a config asks for, in order, up to and with `until`, without `skip`.
 
     Raises:
         UsageError: `until` is no stage of this run.
@@ -81,27 +98,45 @@ def planned(config: RunConfig, until: str | None = None) -> list[Stage]:
     if until is None:
         return stages
     if until not in names:
+        known = [stage.name for stage in STAGES]
+        if until in known:
+            raise UsageError(f"{until}: the config leaves this stage out. {_SWITCH[until]}")
         raise UsageError(
             f"--until {until}: expected one of {', '.join(names)}.{closest(until, names)}"
         )
-    return stages[: names.index(until) + 1]
+    wanted = stages[: names.index(until) + 1]
+    return [stage for stage in wanted if stage.name not in set(skip)]
+
+
+def key_of(stage: Stage, made_of: MadeOf) -> str:
+    """Returns the digest that a finished stage is found again by."""
+    return digest([stage.name, stage.schema, to_dict(made_of)])
 
 
 def _finished(current: Run, stage: Stage) -> dict[str, Any]:
     """Returns the record of a stage, from an earlier run or by running it now."""
     store = current.store
-    key = digest([stage.name, stage.schema, to_dict(stage.inputs(current))])
+    made_of = stage.inputs(current)
+    key = key_of(stage, made_of)
     record = store.reusable(stage.name, key)
     if record is not None:
         current.listener.stage_finished(stage.name, record["cost"]["seconds"], reused=True)
         store.event("stage reused", stage=stage.name)
         return record | {"reused": True}
     _set_edited_aside(current, stage)
+    resumed = store.last_event(stage.name) in ("stage started", "run stopped", "run failed")
+    store.event("stage started", stage=stage.name)
     watch = Stopwatch()
     with PeakMemory() as memory:
         outputs, result = stage.act(current, current.listener.stage_progress)
     cost = {"seconds": watch.seconds, "peak_memory_mb": memory.peak_mb}
-    record = store.finish_stage(stage.name, key, outputs, result, cost)
+    more = {
+        "made_of": made_of,
+        "stage_schema": stage.schema,
+        "units": units(stage.name, current),
+        "resumed": resumed,
+    }
+    record = store.finish_stage(stage.name, key, outputs, result, cost, **more)
     current.listener.stage_finished(stage.name, watch.seconds, reused=False)
     store.event("stage finished", stage=stage.name, **cost)
     return record | {"reused": False}

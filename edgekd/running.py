@@ -11,7 +11,7 @@ from edgekd import manifest as manifests
 from edgekd.manifest import Manifest
 from edgekd.progress import Progress
 from edgekd.run_config import RunConfig
-from edgekd.store import RunStore, file_sha256
+from edgekd.store import RunStore, digest, file_sha256
 
 
 class Listener(Protocol):
@@ -55,11 +55,24 @@ class Run:
     def result(self, stage: str) -> Any:
         return self.records[stage]["result"]
 
-    def sha256(self, *names: str) -> list[str]:
+    def sha256(self, *names: str) -> dict[str, str]:
         """Digests of files as they are now, so that what a person edited counts."""
-        return [file_sha256(self.store.path(name)) for name in names]
+        return {name: file_sha256(self.store.path(name)) for name in names}
+
+    def result_digests(self, *stages: str) -> dict[str, str | None]:
+        """Digests of what stages found; None for one that is no part of this run."""
+        return {
+            stage: digest(self.records[stage]["result"]) if stage in self.records else None
+            for stage in stages
+        }
+
+    def cost_digest(self) -> dict[str, str]:
+        """The digest of what the stages so far took."""
+        return {"cost": digest({name: record["cost"] for name, record in self.records.items()})}
 
 
+# What a result depends on, by kind: config keys, facets of the images, files, results of stages.
+MadeOf = dict[str, dict[str, Any]]
 Act = Callable[[Run, Progress], tuple[list[Path], Any]]
 
 
@@ -67,15 +80,17 @@ Act = Callable[[Run, Progress], tuple[list[Path], Any]]
 class Stage:
     """`inputs` is everything the result depends on; it is only asked once earlier stages ended.
 
-    `extra` names the install extra whose libraries it imports.
+    `extra` names the install extra whose libraries it imports. `leaves` are the files that later
+    stages may depend on.
     """
 
     name: str
     schema: int
-    inputs: Callable[[Run], Any]
+    inputs: Callable[[Run], MadeOf]
     act: Act
     wanted: Callable[[RunConfig], bool] = lambda config: True
     extra: str | None = None
+    leaves: tuple[str, ...] = ()
 
 
 def costs(current: Run) -> list[dict[str, Any]]:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from captioning import stage as captioning
 from devices import stage as devices
-from edgekd import assemble, machine
+from edgekd import assemble, keys, machine
 from edgekd import manifest as manifests
 from edgekd.machine import native_output_to
 from edgekd.manifest import Manifest
@@ -22,7 +22,6 @@ from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
 from edgekd.run_config import RunConfig
 from edgekd.running import Run, Stage, costs
 from edgekd.sizes import parse_size
-from edgekd.store import digest
 from export import stage as exporting
 from export.stage import Format
 from students import stage as students
@@ -30,17 +29,7 @@ from students import stage as students
 CHECK_SCHEMA = BENCH_SCHEMA = BUNDLE_SCHEMA = 1
 
 
-# The stages, in order: inputs above, act below.
-
-
-def _validate_inputs(current: Run) -> Any:
-    folder = current.data_folder
-    listing = sorted(
-        (str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.is_file()
-    )
-    return [current.config.data.model_dump(mode="json"), current.config.seed, digest(listing)]
+# The acts, in order; what each depends on stands in `edgekd.keys`.
 
 
 def read_data(config: RunConfig, progress: Progress = silent) -> Manifest:
@@ -96,11 +85,6 @@ def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     )
 
 
-def _training_inputs(current: Run) -> Any:
-    files = current.sha256("manifest.parquet", "targets/targets.npz")
-    return [current.config.distill.model_dump(mode="json"), current.config.seed, files]
-
-
 def _distill(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     config = current.config
     return students.distill(
@@ -144,40 +128,32 @@ def _prune(current: Run, progress: Progress) -> tuple[list[Path], Any]:
 _MAKER = {"student": "distill", "student_pruned": "prune", "labels_alone": "baseline"}
 
 
-def _checkpoints(current: Run) -> list[str]:
-    return [name for name, stage in _MAKER.items() if current.records.get(stage, {}).get("result")]
-
-
-def _export_inputs(current: Run) -> Any:
-    config = current.config
-    files = [f"checkpoints/{name}.safetensors" for name in _checkpoints(current)]
-    if config.export.teacher:
-        files.append("captions/teacher_head.npz")
-    return [
-        config.export.model_dump(mode="json"),
-        config.choose.format,
-        config.caption.teacher.model_dump(mode="json"),
-        current.sha256("manifest.parquet", *files),
-    ]
-
-
 def _export(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     shutil.rmtree(current.store.path("exports"), ignore_errors=True)
     with native_output_to(current.store.path("logs", "export.log")):
-        outputs, exported = exporting.export(
-            list(_models_to_export(current)),
+        return exporting.export(list(_models_to_export(current)), current.store, progress)
+
+
+def _quantize(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config.export
+    exported = _records(current.result("export"))
+    if "int8" not in config.precisions:
+        exported = [record for record in exported if record.model == "teacher"]
+    with native_output_to(current.store.path("logs", "quantize.log")):
+        return exporting.quantize(
+            exported,
+            _preprocess(current),
             current.manifest,
             current.data_folder,
-            current.config.export,
+            config,
             current.store,
             progress,
         )
-    return outputs, exported
 
 
 def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
     config = current.config
-    for name in _checkpoints(current):
+    for name in keys.networks(current):
         network, record = students.load_student(current.store, name)
         # The baseline stands beside the chosen file, so it is made in that format.
         alone: list[Format] = [config.choose.format]
@@ -189,7 +165,6 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
             record.num_params,
             record.num_macs,
             tuple(formats),
-            tuple(config.export.precisions),
         )
     if config.export.teacher:
         from students.models import num_macs, num_params
@@ -197,7 +172,7 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
         network, preprocess = captioning.load_teacher(config.caption.teacher, current.store)
         macs = num_macs(network, preprocess.height)
         yield exporting.ToExport(
-            "teacher", network, preprocess, num_params(network), macs, ("tflite",), ("int8",)
+            "teacher", network, preprocess, num_params(network), macs, ("tflite",)
         )
 
 
@@ -207,13 +182,31 @@ def _preprocess(current: Run) -> dict[str, Preprocess]:
 
     prepared = {
         name: preprocess_from(current.result(_MAKER[name])["checkpoint"]["preprocess"])
-        for name in _checkpoints(current)
+        for name in keys.networks(current)
     }
     return prepared | {"teacher": teacher_preprocess(current.config.caption.teacher)}
 
 
-def _exported(current: Run, stage: str = "export") -> list[ExportedModel]:
-    return [_exported_from(values) for values in current.result(stage)]
+def _exported(current: Run) -> list[ExportedModel]:
+    """The files the config asks for, fp32 beside int8; of the teacher int8 alone."""
+    fp32 = _records(current.result("export"))
+    int8 = _records(current.result("quantize")) if "quantize" in current.records else []
+    of = {(record.model, record.format): record for record in int8}
+    wanted = current.config.export.precisions
+    pairs = [
+        (record if "fp32" in wanted and record.model != "teacher" else None,
+         of.get((record.model, record.format)))
+        for record in fp32
+    ]  # fmt: skip
+    return [record for pair in pairs for record in pair if record is not None]
+
+
+def _evaluated(current: Run) -> list[ExportedModel]:
+    return _records(current.result("evaluate"))
+
+
+def _records(result: list[dict[str, Any]]) -> list[ExportedModel]:
+    return [_exported_from(values) for values in result]
 
 
 def _exported_from(values: dict[str, Any]) -> ExportedModel:
@@ -235,23 +228,11 @@ def _evaluate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     )
 
 
-def _evaluate_inputs(current: Run) -> Any:
-    return [current.sha256("manifest.parquet"), current.result("export")]
-
-
 def _chosen(current: Run) -> ExportedModel:
-    candidates = [r for r in _exported(current, "evaluate") if r.model.startswith("student")]
+    candidates = [r for r in _evaluated(current) if r.model.startswith("student")]
     return exporting.choose(
         candidates, current.config.choose, parse_size(current.config.check.budget)
     )
-
-
-def _check_inputs(current: Run) -> Any:
-    return [
-        current.config.check.model_dump(mode="json"),
-        current.config.choose.model_dump(mode="json"),
-        current.result("evaluate"),
-    ]
 
 
 def _check(current: Run, progress: Progress) -> tuple[list[Path], Any]:
@@ -288,21 +269,6 @@ def _bench(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     return [], [to_dict(result) for result in results]
 
 
-def _bench_inputs(current: Run) -> Any:
-    return [current.config.bench.model_dump(mode="json"), current.result("export")]
-
-
-def _bundle_inputs(current: Run) -> Any:
-    names = ("name", "choose", "check", "caption", "data")
-    config = current.config.model_dump(mode="json", include=set(names))
-    return [
-        config,
-        current.result("check"),
-        current.result("evaluate"),
-        current.records.get("bench", {}).get("result"),
-    ]
-
-
 def _bundle(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     from edgekd import preprocess as preprocessing
     from export.bundle import expected_output, verify_bundle, write_bundle
@@ -311,7 +277,7 @@ def _bundle(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     prepared = _preprocess(current)[chosen.model]
     values = preprocessing.to_json(prepared, chosen.input, chosen.output)
     labels = list(current.manifest.task.classes)
-    exported = _exported(current, "evaluate")
+    exported = _evaluated(current)
     files = {
         f"model.{record.format}": current.store.path(record.path)
         for record in exported
@@ -353,73 +319,70 @@ def _facts(current: Run) -> assemble.Facts:
         data_folder=current.data_folder,
         manifest=current.manifest,
         results={name: record["result"] for name, record in current.records.items()},
-        exported=_exported(current, "evaluate"),
+        exported=_evaluated(current),
     )
 
 
-def _data_inputs(*parts: str, files: tuple[str, ...]) -> Callable[[Run], Any]:
-    def inputs(current: Run) -> Any:
-        config = current.config.model_dump(mode="json", include=set(parts))
-        return [config, current.sha256(*files)]
-
-    return inputs
-
-
-def _everything(current: Run) -> Any:
-    results = {name: record["result"] for name, record in current.records.items()}
-    costs = [record["cost"] for record in current.records.values()]
-    return [current.config.model_dump(mode="json", exclude={"out"}), results, costs]
-
-
-# What the filter and the targets read beside captions: names and labels, and what was observed.
-_HEARD = ("manifest.parquet", "captions/observations.npz")
-
 STAGES: tuple[Stage, ...] = (
-    Stage("validate", manifests.SCHEMA, _validate_inputs, _validate),
+    Stage("validate", manifests.SCHEMA, keys.validate, _validate, leaves=("manifest.parquet",)),
     Stage(
         "caption",
         captioning.CAPTION_SCHEMA,
-        _data_inputs("caption", "seed", files=("manifest.parquet",)),
+        keys.caption,
         _caption,
         extra="captioning",
+        leaves=(
+            "captions/raw.parquet",
+            "captions/observations.npz",
+            "captions/teacher_head.npz",
+        ),
     ),
-    Stage(
-        "filter",
-        captioning.FILTER_SCHEMA,
-        _data_inputs("filter", files=(*_HEARD, "captions/raw.parquet")),
-        _filter,
-    ),
+    Stage("filter", captioning.FILTER_SCHEMA, keys.filter_, _filter, leaves=("captions.parquet",)),
     Stage(
         "targets",
         captioning.TARGETS_SCHEMA,
-        _data_inputs("targets", files=(*_HEARD, "captions.parquet")),
+        keys.targets,
         _targets,
+        leaves=("targets/targets.npz",),
     ),
-    Stage("distill", students.DISTILL_SCHEMA, _training_inputs, _distill, extra="students"),
+    Stage(
+        "distill",
+        students.DISTILL_SCHEMA,
+        keys.distill,
+        _distill,
+        extra="students",
+        leaves=("checkpoints/student.safetensors",),
+    ),
     Stage(
         "baseline",
         students.BASELINE_SCHEMA,
-        lambda current: [_training_inputs(current), current.config.prune.model_dump(mode="json")],
+        keys.baseline,
         _baseline,
         lambda config: config.baseline.enabled,
         extra="students",
+        leaves=("checkpoints/labels_alone.safetensors",),
     ),
     Stage(
         "prune",
         students.PRUNE_SCHEMA,
-        lambda current: [
-            current.config.prune.model_dump(mode="json"),
-            _training_inputs(current),
-            current.sha256("checkpoints/student.safetensors"),
-        ],
+        keys.prune,
         _prune,
         lambda config: config.prune.enabled,
         extra="students",
+        leaves=("checkpoints/student_pruned.safetensors",),
     ),
-    Stage("export", exporting.EXPORT_SCHEMA, _export_inputs, _export, extra="export"),
-    Stage("evaluate", exporting.EVALUATE_SCHEMA, _evaluate_inputs, _evaluate),
-    Stage("check", CHECK_SCHEMA, _check_inputs, _check),
-    Stage("bench", BENCH_SCHEMA, _bench_inputs, _bench, lambda config: config.bench.enabled),
-    Stage("bundle", BUNDLE_SCHEMA, _bundle_inputs, _bundle),
-    Stage("report", 1, _everything, _report),
+    Stage("export", exporting.EXPORT_SCHEMA, keys.export, _export, extra="export"),
+    Stage(
+        "quantize",
+        exporting.QUANTIZE_SCHEMA,
+        keys.quantize,
+        _quantize,
+        lambda config: "int8" in config.export.precisions or config.export.teacher,
+        extra="export",
+    ),
+    Stage("evaluate", exporting.EVALUATE_SCHEMA, keys.evaluate, _evaluate),
+    Stage("check", CHECK_SCHEMA, keys.check, _check),
+    Stage("bench", BENCH_SCHEMA, keys.bench, _bench, lambda config: config.bench.enabled),
+    Stage("bundle", BUNDLE_SCHEMA, keys.bundle, _bundle),
+    Stage("report", 1, keys.report, _report),
 )

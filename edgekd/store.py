@@ -21,6 +21,10 @@ except ImportError:  # Windows: never tried; the lock is then only advisory
     fcntl = None  # type: ignore[assignment]
 
 
+# Of stages/NAME.json: 1 says what its key was made of; before that there was no number.
+RECORD_SCHEMA = 1
+
+
 def file_sha256(path: Path) -> str:
     """Returns the hex digest of a file, read in blocks."""
     with path.open("rb") as stream:
@@ -132,16 +136,47 @@ class RunStore:
         with self.path("events.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line | to_dict(values), ensure_ascii=False) + "\n")
 
+    def last_event(self, stage: str) -> str | None:
+        """Returns what was last heard of a stage, or None; a line torn by a kill is skipped."""
+        path, last = self.path("events.jsonl"), None
+        if not path.is_file():
+            return None
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                event = json.loads(line)
+                last = event["event"] if event.get("stage") == stage else last
+        return last
+
     def stage_record(self, stage: str) -> dict[str, Any] | None:
-        """Returns what a finished stage left, or None."""
+        """Returns what a finished stage left, or None; one of an older edgekd counts for nothing.
+
+        Raises:
+            EdgeKDError: a newer edgekd wrote it.
+        """
         path = self.path("stages", f"{stage}.json")
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        record = read_json(path)
+        found = record.get("schema", 0) if isinstance(record, dict) else None
+        if not isinstance(found, int) or found > RECORD_SCHEMA:
+            raise EdgeKDError(
+                f"{path}: stage record schema {found!r}, this edgekd reads schema {RECORD_SCHEMA}. "
+                "Go on with the edgekd that wrote it, or choose another folder with --out"
+            )
+        return record if found == RECORD_SCHEMA else None
 
     def finish_stage(
-        self, stage: str, key: str, outputs: list[Path], result: Any, cost: dict[str, float]
+        self,
+        stage: str,
+        key: str,
+        outputs: list[Path],
+        result: Any,
+        cost: dict[str, float],
+        **more: Any,
     ) -> dict[str, Any]:
         """Writes the record that makes a stage count as finished; returns it."""
         record = {
+            "schema": RECORD_SCHEMA,
             "stage": stage,
             "key": key,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,6 +189,7 @@ class RunStore:
             },
             "result": to_dict(result),
             "cost": cost,
+            **to_dict(more),
         }
         write_json(self.path("stages", f"{stage}.json"), record)
         return record

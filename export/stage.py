@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,14 +13,15 @@ from edgekd import runtimes
 from edgekd.config import Section
 from edgekd.manifest import Manifest
 from edgekd.progress import Progress, silent
-from edgekd.records import ExportedModel, Item, Precision, Preprocess, Split
+from edgekd.records import ExportedModel, Item, Preprocess, Split
 from edgekd.sizes import zipped_size
 from edgekd.store import RunStore, atomic_path, file_sha256
 
 if TYPE_CHECKING:
     import torch
 
-EXPORT_SCHEMA = 1
+EXPORT_SCHEMA = 2
+QUANTIZE_SCHEMA = 1
 EVALUATE_SCHEMA = 1
 
 Format = Literal["tflite", "onnx"]
@@ -48,7 +48,7 @@ class ChooseConfig(Section):
 
 @dataclass(frozen=True)
 class ToExport:
-    """A network in eval mode and what the report says of it; `formats` and `precisions` wanted."""
+    """A network in eval mode, what the report says of it, and the formats that are wanted."""
 
     name: str
     network: torch.nn.Module
@@ -56,29 +56,65 @@ class ToExport:
     num_params: int
     num_macs: int
     formats: tuple[Format, ...]
-    precisions: tuple[Precision, ...]
 
 
 def export(
-    models: list[ToExport],
+    models: list[ToExport], store: RunStore, progress: Progress = silent
+) -> tuple[list[Path], list[ExportedModel]]:
+    """Writes exports/<model>.fp32.<format>, also of models that are only wanted in int8."""
+    from export.to_onnx import to_onnx
+    from export.to_tflite import to_tflite
+
+    makers = {"tflite": to_tflite, "onnx": to_onnx}
+    total = sum(len(model.formats) for model in models)
+    exported: list[ExportedModel] = []
+    for model in models:
+        for format_ in model.formats:
+            path = store.path("exports", f"{model.name}.fp32.{format_}")
+            makers[format_](model.network, model.preprocess, path)
+            made = _file_facts(path, store)
+            exported.append(
+                ExportedModel(
+                    model=model.name,
+                    format=format_,
+                    precision="fp32",
+                    num_params=model.num_params,
+                    num_macs=model.num_macs,
+                    **made,
+                )
+            )
+            progress(len(exported), total, path.name)
+    return [store.path(record.path) for record in exported], exported
+
+
+def quantize(
+    exported: list[ExportedModel],
+    preprocess: dict[str, Preprocess],
     manifest: Manifest,
     folder: Path,
     config: ExportConfig,
     store: RunStore,
     progress: Progress = silent,
 ) -> tuple[list[Path], list[ExportedModel]]:
-    """Writes exports/<model>.<precision>.<format>; int8 is made from the fp32 file."""
-    from export.calibration import calibration_inputs, calibration_items
+    """Writes exports/<model>.int8.<format> beside each fp32 file, calibrated on training images.
 
+    `preprocess` says how each model's images are prepared.
+    """
+    from export.calibration import calibration_inputs, calibration_items
+    from export.quantize import quantize_onnx, quantize_tflite
+
+    quantizers = {"tflite": quantize_tflite, "onnx": quantize_onnx}
     chosen = calibration_items(manifest.of("train"), config.calibration_images)
-    total = sum(len(model.formats) * len(model.precisions) for model in models)
-    exported: list[ExportedModel] = []
-    for model in models:
-        images = calibration_inputs(chosen, folder, model.preprocess)
-        for record in _files_of(model, images, store):
-            exported.append(record)
-            progress(len(exported), total, Path(record.path).name)
-    return [store.path(record.path) for record in exported], exported
+    quantized: list[ExportedModel] = []
+    for model in dict.fromkeys(record.model for record in exported):
+        images = calibration_inputs(chosen, folder, preprocess[model])
+        for record in (record for record in exported if record.model == model):
+            path = store.path("exports", f"{model}.int8.{record.format}")
+            quantizers[record.format](store.path(record.path), path, images)
+            made = _file_facts(path, store)
+            quantized.append(replace(record, precision="int8", **made))
+            progress(len(quantized), len(exported), path.name)
+    return [store.path(record.path) for record in quantized], quantized
 
 
 def evaluate(
@@ -144,43 +180,17 @@ def choose(
     return min(allowed, key=lambda record: record.size_bytes)
 
 
-def _files_of(model: ToExport, images: np.ndarray, store: RunStore) -> Iterator[ExportedModel]:
-    from export.quantize import quantize_onnx, quantize_tflite
-    from export.to_onnx import to_onnx
-    from export.to_tflite import to_tflite
-
-    makers = {"tflite": (to_tflite, quantize_tflite), "onnx": (to_onnx, quantize_onnx)}
-    for format_ in model.formats:
-        make, quantize = makers[format_]
-        fp32 = store.path("exports", f"{model.name}.fp32.{format_}")
-        make(model.network, model.preprocess, fp32)
-        if "fp32" in model.precisions:
-            yield _record(model, format_, "fp32", fp32, store)
-        if "int8" in model.precisions:
-            int8 = store.path("exports", f"{model.name}.int8.{format_}")
-            quantize(fp32, int8, images)
-            yield _record(model, format_, "int8", int8, store)
-        if "fp32" not in model.precisions:
-            fp32.unlink()
-
-
-def _record(
-    model: ToExport, format_: Format, precision: Precision, path: Path, store: RunStore
-) -> ExportedModel:
+def _file_facts(path: Path, store: RunStore) -> dict[str, Any]:
+    """What an ExportedModel says of its file."""
     runner = runtimes.load(path)
-    return ExportedModel(
-        model=model.name,
-        format=format_,
-        precision=precision,
-        path=str(path.relative_to(store.folder)),
-        sha256=file_sha256(path),
-        size_bytes=path.stat().st_size,
-        zipped_bytes=zipped_size(path),
-        num_params=model.num_params,
-        num_macs=model.num_macs,
-        input=runner.inputs[0],
-        output=runner.outputs[0],
-    )
+    return {
+        "path": str(path.relative_to(store.folder)),
+        "sha256": file_sha256(path),
+        "size_bytes": path.stat().st_size,
+        "zipped_bytes": zipped_size(path),
+        "input": runner.inputs[0],
+        "output": runner.outputs[0],
+    }
 
 
 def _evaluation_splits(manifest: Manifest) -> dict[Split, list[Item]]:

@@ -39,8 +39,12 @@ class Line:
         self.folder = folder
         self.first: Callable[[Run], str] = lambda current: current.config.name
         stages = (
-            Stage("first", 1, lambda current: current.config.name, self._first),
-            Stage("second", 1, lambda current: current.sha256("first.txt"), self._second),
+            Stage(
+                "first", 1, lambda current: {"config": {"name": current.config.name}}, self._first
+            ),
+            Stage(
+                "second", 1, lambda current: {"files": current.sha256("first.txt")}, self._second
+            ),
         )
         monkeypatch.setattr(pipeline, "STAGES", stages)
 
@@ -186,7 +190,9 @@ def test_switched_off_stages_are_not_planned() -> None:
     off = {name: {"enabled": False} for name in ("baseline", "prune", "bench")}
     fewer = [stage.name for stage in pipeline.planned(parse(RunConfig, values | off))]
     assert [name for name in every if name not in fewer] == ["baseline", "prune", "bench"]
-    with pytest.raises(UsageError, match="--until prune"):
+    with pytest.raises(
+        UsageError, match=r"prune: the config leaves .* Say --set prune.enabled=true"
+    ):
         pipeline.planned(parse(RunConfig, values | off), "prune")
 
 

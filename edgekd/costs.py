@@ -1,0 +1,142 @@
+"""How much work a stage is: what it counts, what its speed hangs on, what it writes.
+
+Seconds are never guessed: they are those of an earlier run in the same folder, a unit at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+from edgekd import machine
+from edgekd.manifest import Manifest
+from edgekd.run_config import RunConfig
+from edgekd.running import Run
+
+# Config keys that make one unit of a stage's work another piece of work.
+_SPEED: dict[str, tuple[str, ...]] = {
+    "caption": ("caption.teacher",),
+    "targets": ("targets",),
+    "distill": ("distill.arch", "distill.image_size", "distill.batch_size"),
+    "baseline": ("distill.arch", "distill.image_size", "distill.batch_size"),
+    "prune": (
+        "distill.arch",
+        "distill.image_size",
+        "distill.batch_size",
+        "prune.macs_ratio",
+    ),
+    "export": ("distill.arch", "distill.image_size", "caption.teacher"),
+    "quantize": (
+        "distill.arch",
+        "distill.image_size",
+        "caption.teacher",
+        "export.calibration_images",
+    ),
+    "evaluate": ("distill.arch", "distill.image_size", "caption.teacher"),
+    "bench": ("distill.arch", "distill.image_size", "caption.teacher", "bench"),
+}
+# Stages whose work grows with images, captions, steps or files; the others are one short act.
+_COUNTED = (
+    *("validate", "caption", "filter", "targets", "distill", "baseline", "prune"),
+    *("export", "quantize", "evaluate", "bench"),
+)
+_TRAININGS = ("distill", "baseline", "prune")
+
+
+def units(stage: str, current: Run) -> dict[str, Any]:
+    """Returns {"count", "of", "same_speed"}: as much work at the same speed costs the same time."""
+    count, of = 1, "act"
+    if stage in _COUNTED:
+        count, of = _counted(stage, current.config, current.manifest)
+    keys = {name: _value(current.config, name) for name in _SPEED.get(stage, ())}
+    return {"count": count, "of": of, "same_speed": {"machine": _machine(), **keys}}
+
+
+def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
+    """Returns how many image files a stage opens; of a training, where none are cached."""
+    if stage in ("validate", "caption"):
+        return len(manifest.items)
+    if stage in _TRAININGS:
+        return len(manifest.of("train")) + _num_labelled(manifest, "tune")
+    if stage == "quantize":
+        calibrating = min(config.export.calibration_images, len(manifest.of("train")))
+        return calibrating * (_num_students(config, manifest) + config.export.teacher)
+    if stage == "evaluate":
+        return num_files(config, manifest) * _num_evaluated(manifest)
+    return 0
+
+
+def disk_bytes(stage: str, config: RunConfig, manifest: Manifest) -> int | None:
+    """Returns what a stage writes, where that follows from counts alone; else None."""
+    num_items, num_classes = len(manifest.items), manifest.task.num_classes
+    if stage == "targets":
+        # float32 [N, K]: mixed, from captions, from scores.
+        return num_items * num_classes * 4 * (2 if config.targets.evidence == "captions" else 3)
+    if stage == "distill":  # the cache of resized images, which later trainings share
+        side = config.distill.image_size
+        return images_read(stage, config, manifest) * side * side * 3
+    return None
+
+
+def num_files(config: RunConfig, manifest: Manifest) -> int:
+    """Returns how many exported files are looked at."""
+    students = 1 + config.prune.enabled
+    each = len(config.export.formats) * students + _has_baseline(config, manifest)
+    return each * len(config.export.precisions) + config.export.teacher
+
+
+def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, str]:
+    num_items = len(manifest.items)
+    recovery = config.prune.recovery_steps
+    if stage in ("validate", "caption"):
+        return num_items, "images"
+    if stage in ("filter", "targets"):
+        return num_items * config.caption.captions_per_image, "captions"
+    if stage == "distill":
+        return _steps(config, manifest, config.distill.steps), "steps"
+    if stage == "baseline":
+        extra = recovery if config.prune.enabled else 0
+        return _steps(config, manifest, config.distill.steps + extra), "steps"
+    if stage == "prune":
+        return recovery, "steps"
+    if stage in ("export", "quantize", "bench"):
+        return num_files(config, manifest), "files"
+    return num_files(config, manifest) * _num_evaluated(manifest), "answers"
+
+
+def _steps(config: RunConfig, manifest: Manifest, full: int) -> int:
+    """Optimizer steps with those of the candidates that tune chooses from."""
+    candidates = len(config.distill.lr) * len(config.distill.augment)
+    if candidates == 1 or _num_labelled(manifest, "tune") == 0:
+        return full
+    short = max(1, round(full * config.distill.screen))
+    return candidates * short + (full if short < full else 0)
+
+
+def _num_labelled(manifest: Manifest, *splits: Any) -> int:
+    return sum(item.label is not None for item in manifest.of(*splits))
+
+
+def _num_evaluated(manifest: Manifest) -> int:
+    return _num_labelled(manifest, "val", "test") or min(200, len(manifest.of("train")))
+
+
+def _has_baseline(config: RunConfig, manifest: Manifest) -> bool:
+    return config.baseline.enabled and _num_labelled(manifest, "train") > 0
+
+
+def _num_students(config: RunConfig, manifest: Manifest) -> int:
+    return 1 + config.prune.enabled + _has_baseline(config, manifest)
+
+
+@functools.cache
+def _machine() -> str:
+    return f"{machine.cpu_name()}, {os.cpu_count()} cores"
+
+
+def _value(config: RunConfig, name: str) -> Any:
+    value: Any = config.model_dump(mode="json")
+    for part in name.split("."):
+        value = value[part]
+    return value

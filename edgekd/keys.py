@@ -1,0 +1,227 @@
+"""What the result of each stage depends on: keys of the config, facets of the images, files, results.
+
+A stage runs again when one of these changed, and for no other reason. So a stage names no more than
+it reads: a licence is no reason to train, a budget none to export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from edgekd.manifest import Manifest
+from edgekd.records import SPLITS, to_dict
+from edgekd.running import MadeOf, Run
+from edgekd.store import digest, file_sha256
+
+_IMAGES = ("images", "classes", "synonyms")
+
+
+def validate(current: Run) -> MadeOf:
+    """The data section, and every file in the folder by size and time."""
+    made = _made_of(current, config=("name", "seed", "data"))
+    if current.config.data.labels is not None:  # may lie outside the folder
+        made["files"]["data.labels"] = _content(current.data_folder / current.config.data.labels)
+    return made
+
+
+def caption(current: Run) -> MadeOf:
+    made = _made_of(
+        current, config=("seed", "caption"), images=(*_IMAGES, "train", "tune"), files=()
+    )
+    del made["config"]["caption.block_size"]  # how often it is saved, not what is made
+    return made
+
+
+def filter_(current: Run) -> MadeOf:
+    files = ("captions/raw.parquet", "captions/observations.npz")
+    return _made_of(current, config=("filter",), images=_IMAGES, files=files)
+
+
+def targets(current: Run) -> MadeOf:
+    return _made_of(
+        current,
+        config=("targets", "caption.teacher.text_encoder"),
+        images=(*_IMAGES, "train", "tune"),
+        files=("captions.parquet", "captions/observations.npz"),
+    )
+
+
+def distill(current: Run) -> MadeOf:
+    return _made_of(
+        current,
+        config=("seed", "distill"),
+        images=("num_classes", "train", "tune"),
+        files=("targets/targets.npz",),
+    )
+
+
+def baseline(current: Run) -> MadeOf:
+    """What it learns from are the given labels: no target, and none of the weights of a loss."""
+    made = _made_of(
+        current, config=("seed", "distill"), images=("num_classes", "train", "tune"), files=()
+    )
+    for name in ("kd_weight", "kd_temperature", "label_weight"):
+        del made["config"][f"distill.{name}"]
+    prune = current.config.prune
+    made["config"]["prune.recovery_steps"] = prune.recovery_steps if prune.enabled else 0
+    return made
+
+
+def prune(current: Run) -> MadeOf:
+    made = distill(current)
+    made["config"] |= _made_of(current, config=("prune",))["config"]
+    made["files"] |= current.sha256("checkpoints/student.safetensors")
+    made["results"] |= current.result_digests("distill")  # which augmentation was chosen
+    return made
+
+
+def export(current: Run) -> MadeOf:
+    files = [f"checkpoints/{name}.safetensors" for name in networks(current)]
+    config = ["export.formats", "export.teacher", "choose.format"]
+    if current.config.export.teacher:
+        files.append("captions/teacher_head.npz")
+        config.append("caption.teacher")
+    return _made_of(current, config=config, images=("num_classes",), files=files)
+
+
+def quantize(current: Run) -> MadeOf:
+    return _made_of(
+        current,
+        config=("export.precisions", "export.calibration_images"),
+        images=("train",),
+        results=("export",),
+    )
+
+
+def evaluate(current: Run) -> MadeOf:
+    """Without labelled images of val and test, training images are looked at."""
+    manifest = current.manifest
+    labelled = any(item.label is not None for item in manifest.of("val", "test"))
+    return _made_of(
+        current,
+        config=("export.precisions",),
+        images=("num_classes", "val", "test") if labelled else ("num_classes", "train"),
+        results=("export", "quantize"),
+    )
+
+
+def check(current: Run) -> MadeOf:
+    return _made_of(current, config=("check", "choose"), results=("evaluate",))
+
+
+def bench(current: Run) -> MadeOf:
+    return _made_of(current, config=("bench", "export.precisions"), results=("export", "quantize"))
+
+
+def bundle(current: Run) -> MadeOf:
+    """What its model card says of the run, beside the model."""
+    made = _made_of(
+        current,
+        config=("name", "distill.arch", "caption.teacher", "data.licence"),
+        images=("classes", *SPLITS),
+        results=("caption", "distill", "evaluate", "check", "bench"),
+    )
+    made["config"]["data.folder"] = current.data_folder.name
+    return made
+
+
+def report(current: Run) -> MadeOf:
+    """Everything, and how long it took."""
+    sections = [name for name in type(current.config).model_fields if name not in ("out", "data")]
+    made = _made_of(
+        current,
+        config=[*sections, "data.licence"],
+        images=(*_IMAGES, *SPLITS),
+        files=("manifest.parquet", "captions.parquet"),
+        results=tuple(current.records),
+    )
+    made["config"]["data.folder"] = current.data_folder.name
+    made["results"] |= current.cost_digest()
+    return made
+
+
+def networks(current: Run) -> list[str]:
+    """Returns the checkpoints that a run's config and labels lead to."""
+    config = current.config
+    alone = config.baseline.enabled and any(
+        item.label is not None for item in current.manifest.of("train")
+    )
+    wanted = {"student": True, "student_pruned": config.prune.enabled, "labels_alone": alone}
+    return [name for name, is_wanted in wanted.items() if is_wanted]
+
+
+def _made_of(
+    current: Run,
+    config: Iterable[str] = (),
+    images: Iterable[str] = (),
+    files: Iterable[str] = (),
+    results: Iterable[str] = (),
+) -> MadeOf:
+    values: dict[str, Any] = {}
+    for name in config:
+        value: Any = current.config
+        for part in name.split("."):
+            value = getattr(value, part)
+        values |= dict(_flat(name, value))
+    named = {name: _content(path.expanduser()) for name, path in values.items() if _is_path(path)}
+    return {
+        "config": {name: value for name, value in values.items() if name not in named},
+        "images": {name: _facet(name)(current.manifest) for name in images},
+        "files": named | current.sha256(*files),
+        "results": current.result_digests(*results),
+    }
+
+
+def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """A section's keys by their dotted names; of a path, what lies there will count."""
+    if isinstance(value, pydantic.BaseModel):
+        for field in type(value).model_fields:
+            yield from _flat(f"{name}.{field}", getattr(value, field))
+    else:
+        yield name, value if _is_path(value) else _plain(value)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, Path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return str(value) if _is_path(value) else to_dict(value)
+
+
+def _content(path: Path) -> str:
+    """The digest of a file, or of a folder's listing by size and time."""
+    if path.is_file():
+        return file_sha256(path)
+    if not path.is_dir():
+        return "not there"
+    return digest(
+        sorted(
+            (str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns)
+            for file in path.rglob("*")
+            if file.is_file()
+        )
+    )
+
+
+def _facet(name: str) -> Callable[[Manifest], Any]:
+    """How one part of the manifest is told apart; a split is its images and their labels."""
+    facets: dict[str, Callable[[Manifest], Any]] = {
+        "images": lambda m: digest([item.id for item in m.items]),
+        "classes": lambda m: digest(m.task.classes),
+        "num_classes": lambda m: m.task.num_classes,
+        "synonyms": lambda m: digest(m.task.synonyms),
+    }
+    for split in SPLITS:
+        facets[split] = lambda m, split=split: digest(  # type: ignore[misc]
+            [(item.id, item.label) for item in m.of(split)]
+        )
+    return facets[name]

@@ -50,6 +50,10 @@ class WeightsError(EdgeKDError):
     """Weights were not found or are not the ones that were expected."""
 
 
+class DiskError(EdgeKDError):
+    """A file cannot be written: the disk is full, read-only, or the folder is gone."""
+
+
 class RunLockedError(EdgeKDError):
     """Another live process works in the same run folder."""
 

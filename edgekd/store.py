@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from edgekd.errors import EdgeKDError, RunLockedError
+import psutil
+
+from edgekd.errors import DiskError, EdgeKDError, Interrupted, RunLockedError
 from edgekd.records import to_dict
+from edgekd.wholeness import damage
 
 try:
     import fcntl
@@ -23,6 +29,12 @@ except ImportError:  # Windows: never tried; the lock is then only advisory
 
 # Of stages/NAME.json: 1 says what its key was made of; before that there was no number.
 RECORD_SCHEMA = 1
+
+
+# Of stages/NAME.json: 1 says what its key was made of; before that there was no number.
+RECORD_SCHEMA = 1
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_TEMPORARY = re.compile(r"\..*\.(\d+)\.tmp(?:\.[^.]*)?")  # as atomic_path names them
 
 
 def file_sha256(path: Path) -> str:
@@ -41,25 +53,70 @@ def digest(value: Any) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; on success it takes the name, on failure it goes.
 
+    What was written is on the disk before it takes the name. A process that is killed leaves the
+    temporary file; the next run in the folder removes it.
+
     Raises:
-        EdgeKDError: the disk is full or the folder cannot be written.
+        DiskError: the disk is full or the folder cannot be written, whichever library met it.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _to_disk(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        ours = (temporary, path, *path.parents)
-        if error.filename is not None and Path(error.filename) not in ours:
-            raise
-        raise EdgeKDError(
-            f"{path}: cannot be written ({error.strerror or error}). "
-            "Free some space or choose another folder, then start again: finished work is kept."
-        ) from error
+    except DiskError:  # of a file inside
+        raise
+    except Exception as error:
+        _raise_disk_error(path, temporary, error)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """Yields an empty folder beside a file that is about to be made; afterwards it is gone."""
+    folder = beside.with_name(f".{beside.stem}.{os.getpid()}.tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except DiskError:
+        raise
+    except Exception as error:
+        _raise_disk_error(beside, folder, error)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def disk_cause(error: BaseException | None) -> OSError | None:
+    """Returns what the system said where an error comes of a full or read-only disk, else None.
+
+    torch, safetensors and the runtimes raise errors of their own and have the system's in the
+    text or behind them.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            return error
+        for number in _DISK_ERRORS:
+            if re.search(rf"os error {number}\b|{os.strerror(number)}", str(error)):
+                return OSError(number, os.strerror(number))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what processes that are gone left under temporary names in a run folder."""
+    for path in list(folder.rglob(".*.tmp*")):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is None or _at_work(int(found[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,10 +145,16 @@ def read_json(path: Path) -> Any:
 
 
 class RunStore:
-    """One run folder. Stage records lie in `stages/`, each with its key and its outputs."""
+    """One run folder. Stage records lie in `stages/`, each with its key and its outputs.
+
+    A stage that runs again although it has a record is marked beside it, since what is there may
+    then be of the old key or of the new one.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._lock: Any = None
+        self._scratch: list[Path] = []
 
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
@@ -102,21 +165,32 @@ class RunStore:
 
         Raises:
             RunLockedError: another live process holds it.
+            DiskError: it cannot be written, or was removed in the meantime.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = self.path(".lock").open("a+")
         except OSError as error:
-            raise EdgeKDError(
+            raise DiskError(
                 f"{self.folder}: cannot be written ({error.strerror}). Choose another with --out."
             ) from error
         with handle:
             self._take(handle)
-            handle.seek(0)
-            handle.truncate()
-            handle.write(str(os.getpid()))
-            handle.flush()
-            yield
+            with contextlib.suppress(OSError):  # a full disk: the first file will tell
+                handle.seek(0)
+                handle.truncate()
+                os.write(handle.fileno(), str(os.getpid()).encode())
+            self._lock = handle
+            try:
+                remove_leftovers(self.folder)
+                yield
+            except Interrupted:
+                raise
+            except Exception:
+                self._check_there()
+                raise
+            finally:
+                self._lock = None
 
     def _take(self, handle: Any) -> None:
         if fcntl is None:
@@ -130,40 +204,87 @@ class RunStore:
                 "work here. Wait for it, stop it, or choose another folder with --out."
             ) from error
 
+    def _check_there(self) -> None:
+        """Without its lock file a folder is not the one we hold, even if one of that name is there."""
+        if self._lock is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._lock.fileno()), self.path(".lock").stat()):
+                return
+        raise DiskError(
+            f"{self.folder}: the run folder was removed or replaced while the run was at work. "
+            "Start again with the same command, or choose another folder with --out."
+        )
+
     def event(self, kind: str, **values: Any) -> None:
-        """Appends one line to events.jsonl."""
+        """Appends one line to events.jsonl.
+
+        Raises:
+            DiskError: the disk is full, or the run folder is gone.
+        """
+        self._check_there()
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind}
-        with self.path("events.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line | to_dict(values), ensure_ascii=False) + "\n")
+        text = json.dumps(line | to_dict(values), ensure_ascii=False) + "\n"
+        path = self.path("events.jsonl")
+        try:
+            with path.open("a+b") as stream:
+                if stream.tell():  # a line that a full disk cut off stays alone
+                    stream.seek(-1, os.SEEK_END)
+                    text = text if stream.read(1) == b"\n" else "\n" + text
+                stream.write(text.encode())
+        except OSError as error:
+            raise _disk_error(path, error) from error
+
+    def events(self) -> list[dict[str, Any]]:
+        """Returns the events in order, without lines that were cut off."""
+        path = self.path("events.jsonl")
+        found = []
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return [event for event in found if isinstance(event, dict) and "event" in event]
 
     def last_event(self, stage: str) -> str | None:
-        """Returns what was last heard of a stage, or None; a line torn by a kill is skipped."""
-        path, last = self.path("events.jsonl"), None
-        if not path.is_file():
-            return None
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                event = json.loads(line)
-                last = event["event"] if event.get("stage") == stage else last
-        return last
+        """Returns what was last heard of a stage, or None."""
+        heard = [event["event"] for event in self.events() if event.get("stage") == stage]
+        return heard[-1] if heard else None
 
     def stage_record(self, stage: str) -> dict[str, Any] | None:
         """Returns what a finished stage left, or None; one of an older edgekd counts for nothing.
 
         Raises:
-            EdgeKDError: a newer edgekd wrote it.
+            EdgeKDError: it is damaged, or a newer edgekd wrote it.
         """
         path = self.path("stages", f"{stage}.json")
         if not path.is_file():
             return None
-        record = read_json(path)
+        advice = f"Delete it, and stage '{stage}' runs again"
+        try:
+            record = read_json(path)
+        except EdgeKDError as error:
+            raise EdgeKDError(f"{error}. {advice}") from error
         found = record.get("schema", 0) if isinstance(record, dict) else None
         if not isinstance(found, int) or found > RECORD_SCHEMA:
             raise EdgeKDError(
                 f"{path}: stage record schema {found!r}, this edgekd reads schema {RECORD_SCHEMA}. "
                 "Go on with the edgekd that wrote it, or choose another folder with --out"
             )
-        return record if found == RECORD_SCHEMA else None
+        if found < RECORD_SCHEMA:
+            return None
+        missing = [key for key in ("key", "outputs", "result", "cost") if key not in record]
+        if missing:
+            raise EdgeKDError(f"{path}: no record of a stage, '{missing[0]}' is missing. {advice}")
+        return record
+
+    def begin_stage(self, stage: str) -> None:
+        """Notes that a stage with a record runs again; until it ends, no edit of its files counts."""
+        self._scratch = []
+        if self.path("stages", f"{stage}.json").is_file():
+            write_text(self._redo(stage), "")
+
+    def scratch(self, *paths: Path) -> None:
+        """Names what the stage at work needs only until it ends; goes once its record is there."""
+        self._scratch += paths
 
     def finish_stage(
         self,
@@ -174,7 +295,17 @@ class RunStore:
         cost: dict[str, float],
         **more: Any,
     ) -> dict[str, Any]:
-        """Writes the record that makes a stage count as finished; returns it."""
+        """Writes the record that makes a stage count as finished; returns it.
+
+        Raises:
+            DiskError: an output is gone, or the disk is full.
+        """
+        self._check_there()
+        gone = next((path for path in outputs if not path.is_file()), None)
+        if gone is not None:
+            raise DiskError(f"{gone}: removed before stage '{stage}' ended. Start again")
+        for folder in {path.parent for path in outputs}:
+            _to_disk(folder)
         record = {
             "schema": RECORD_SCHEMA,
             "stage": stage,
@@ -190,17 +321,63 @@ class RunStore:
             "result": to_dict(result),
             "cost": cost,
             **to_dict(more),
+            "scratch": [str(path.relative_to(self.folder)) for path in self._scratch],
         }
         write_json(self.path("stages", f"{stage}.json"), record)
+        self._settle(record)
         return record
 
-    def reusable(self, stage: str, key: str) -> dict[str, Any] | None:
-        """Returns the record of a finished stage with this key whose outputs are all there."""
+    def reusable(
+        self, stage: str, key: str, editable: Collection[str] | None = None
+    ) -> dict[str, Any] | None:
+        """Returns the record of a finished stage with this key whose outputs can be used.
+
+        Those named in `editable` (None: all) may be what a person made of them, as long as they
+        are whole; the others must be what the record says.
+        """
         record = self.stage_record(stage)
         if record is None or record["key"] != key:
             return None
-        there = all(self.path(name).is_file() for name in record["outputs"])
-        return record if there else None
+        changed = self.changed(stage)
+        if self._redo(stage).is_file():
+            usable = not changed
+        else:
+            usable = all(
+                found == "edited" and (editable is None or name in editable)
+                for name, found in changed.items()
+            )
+        if usable:
+            self._settle(record)
+        return record if usable else None
+
+    def changed(self, stage: str) -> dict[str, str]:
+        """Returns {output: how it differs from the record}: "edited", "missing" or "damaged: WHY"."""
+        found = {}
+        for name, output in ((self.stage_record(stage) or {}).get("outputs", {})).items():
+            path = self.path(name)
+            if not path.is_file():
+                found[name] = "missing"
+            elif file_sha256(path) != output["sha256"]:
+                reason = damage(path)
+                found[name] = "edited" if reason is None else f"damaged: {reason}"
+        return found
+
+    def is_redone(self, stage: str) -> bool:
+        """Says whether a stage with a record began to run again and was stopped."""
+        return self._redo(stage).is_file()
+
+    def _redo(self, stage: str) -> Path:
+        return self.path("stages", f"{stage}.redo")
+
+    def _settle(self, record: dict[str, Any]) -> None:
+        """Removes what a finished stage needs no more; again, if the process was killed at it."""
+        for name in record.get("scratch", ()):
+            path = self.path(name)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        self._redo(record["stage"]).unlink(missing_ok=True)
 
 
 class Stopwatch:
@@ -212,3 +389,39 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self.start
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until a file or the names in a folder would outlast a power cut."""
+    if os.name == "nt":  # needs a handle for writing, and has none of folders; never tried
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _raise_disk_error(path: Path, temporary: Path, error: Exception) -> NoReturn:
+    """Raises the one line about `path` where the disk is to blame, else the error as it is."""
+    ours = (temporary, path, *path.parents)
+    cause = disk_cause(error)
+    if cause is None and isinstance(error, OSError):
+        if error.filename is not None and Path(error.filename) not in ours:
+            raise error
+        cause = error
+    if cause is None:
+        raise error
+    raise _disk_error(path, cause) from error
+
+
+def _disk_error(path: Path, error: OSError) -> DiskError:
+    return DiskError(
+        f"{path}: cannot be written ({error.strerror or error}). "
+        "Free some space or choose another folder, then start again: finished work is kept."
+    )
+
+
+def _at_work(pid: int) -> bool:
+    """Ours is no other's: where processes get the same numbers again, it is a dead one's."""
+    return pid != os.getpid() and psutil.pid_exists(pid)

@@ -11,6 +11,7 @@ import pydantic
 
 from edgekd.config import Section
 from edgekd.errors import DataError, closest
+from edgekd.held_out import students_images
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
 from edgekd.progress import Progress, silent
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from students.data import TrainingData
     from students.distill import Evaluate, Recipe, Training
 
-DISTILL_SCHEMA = 2
+DISTILL_SCHEMA = 3
 BASELINE_SCHEMA = 3
-PRUNE_SCHEMA = 2
+PRUNE_SCHEMA = 3
 
 
 class DistillConfig(Section):
@@ -218,14 +219,14 @@ def _job(
     seed: int,
     progress: Progress,
 ) -> _Job:
-    """Returns the training split with its targets, and the evaluation on tune."""
+    """Returns the training images with their targets, and the evaluation on tune."""
     from edgekd import metrics
     from students.data import TrainingData, image_cache
     from students.evaluate import logits_of
     from students.models import default_preprocess
 
     preprocess = default_preprocess(config.image_size)
-    train = manifest.of("train")
+    train = students_images(manifest)
     pixels = image_cache(train, folder, preprocess, store, progress)
     targets = np.load(store.path("targets", "targets.npz"))
     row_of = {item_id: row for row, item_id in enumerate(targets["ids"].tolist())}

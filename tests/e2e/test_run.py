@@ -41,7 +41,7 @@ for module in ("torch", "litert_torch", "albumentations", "efficientnet_lite0_py
 
 STAGES = [
     "validate", "caption", "filter", "targets", "distill", "baseline", "prune", "export",
-    "evaluate", "check", "bench", "bundle", "report",
+    "quantize", "evaluate", "check", "bench", "bundle", "report",
 ]  # fmt: skip
 STRANGER = Path(__file__).parent / "stranger.py"
 HOLDER = """
@@ -64,7 +64,7 @@ def test_it_ends_well_with_everything_there(finished: Finished) -> None:
     exports = [
         f"{s}.{p}.{f}" for s in students for p in ("fp32", "int8") for f in ("onnx", "tflite")
     ]
-    exports += ["labels_alone.fp32.tflite", "labels_alone.int8.tflite", "teacher.int8.tflite"]
+    exports += [f"{s}.{p}.tflite" for s in ("labels_alone", "teacher") for p in ("fp32", "int8")]
     assert sorted(p.name for p in (finished.folder / "exports").iterdir()) == sorted(
         [*exports, "logits.npz"]
     )
@@ -80,7 +80,7 @@ def test_it_ends_well_with_everything_there(finished: Finished) -> None:
 
 def test_progress_goes_to_stderr_and_the_result_to_stdout(finished: Finished) -> None:
     lines = finished.stderr.splitlines()
-    assert [line.split()[1] for line in lines if "/13 " in line] == STAGES
+    assert [line.split()[1] for line in lines if "/14 " in line] == STAGES
     assert "Traceback" not in finished.stderr
     assert str(finished.folder / "report.html") in finished.stdout.replace("\n", "")
 

@@ -104,7 +104,7 @@ def test_listings_say_what_there_is(tmp_path: Path) -> None:
     stages = [row["stage"] for row in printing.listing("stages", tmp_path)]
     assert stages == [
         "validate", "caption", "filter", "targets", "distill", "baseline", "prune", "export",
-        "evaluate", "check", "bench", "bundle", "report",
+        "quantize", "evaluate", "check", "bench", "bundle", "report",
     ]  # fmt: skip
 
 

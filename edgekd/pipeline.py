@@ -6,21 +6,22 @@ finished stage is reused until one of them changes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from edgekd import assemble, extras
 from edgekd.config import dump_yaml
 from edgekd.costs import units
-from edgekd.errors import GateError, Interrupted, UsageError, closest
+from edgekd.errors import DiskError, EdgeKDError, GateError, Interrupted, UsageError, closest
 from edgekd.machine import PeakMemory
 from edgekd.records import to_dict
 from edgekd.run_config import RunConfig
 from edgekd.running import Listener, MadeOf, Quiet, Run, Stage, costs
 from edgekd.stages import STAGES
-from edgekd.store import RunStore, Stopwatch, digest, file_sha256, write_text
+from edgekd.store import RunStore, Stopwatch, atomic_path, digest, disk_cause, write_text
 
 # How a config gets a stage that it leaves out.
 _SWITCH = {
@@ -64,14 +65,16 @@ def run(
             try:
                 current.records[stage.name] = _finished(current, stage)
             except KeyboardInterrupt as stop:
-                store.event("run stopped", stage=stage.name)
+                with contextlib.suppress(DiskError):
+                    store.event("run stopped", stage=stage.name)
                 raise Interrupted(
                     f"stopped in stage '{stage.name}'; what was finished is kept. "
                     "Go on with the same command"
                 ) from stop
             except Exception as error:
-                store.event("run failed", stage=stage.name, error=str(error))
-                raise
+                with contextlib.suppress(DiskError):
+                    store.event("run failed", stage=stage.name, error=str(error))
+                _raise_in_one_line(error, stage)
         store.event("run finished")
         if "report" not in current.records:
             outputs = list(current.records[stages[-1].name]["outputs"])
@@ -118,13 +121,14 @@ def _finished(current: Run, stage: Stage) -> dict[str, Any]:
     store = current.store
     made_of = stage.inputs(current)
     key = key_of(stage, made_of)
-    record = store.reusable(stage.name, key)
+    record = store.reusable(stage.name, key, editable=stage.leaves)
     if record is not None:
         current.listener.stage_finished(stage.name, record["cost"]["seconds"], reused=True)
         store.event("stage reused", stage=stage.name)
         return record | {"reused": True}
     _set_edited_aside(current, stage)
     resumed = store.last_event(stage.name) in ("stage started", "run stopped", "run failed")
+    store.begin_stage(stage.name)
     store.event("stage started", stage=stage.name)
     watch = Stopwatch()
     with PeakMemory() as memory:
@@ -142,15 +146,45 @@ def _finished(current: Run, stage: Stage) -> dict[str, Any]:
     return record | {"reused": False}
 
 
+def _raise_in_one_line(error: Exception, stage: Stage) -> NoReturn:
+    """Raises the error; what a disk or a folder is to blame for gets its one line here at last."""
+    if isinstance(error, EdgeKDError):
+        raise error
+    cause = disk_cause(error)
+    if cause is not None:
+        where = f"{cause.filename}: " if cause.filename else ""
+        raise DiskError(
+            f"stage '{stage.name}': {where}cannot be written ({cause.strerror}). Free some space, "
+            "then start again: finished work is kept."
+        ) from error
+    if isinstance(error, FileNotFoundError) and error.filename:
+        raise DiskError(
+            f"stage '{stage.name}': {error.filename} is gone. Put it back where it was one of your "
+            "files, then start again: what can be made anew is."
+        ) from error
+    raise error
+
+
 def _set_edited_aside(current: Run, stage: Stage) -> None:
-    """Keeps a copy of outputs a person changed, before the stage writes them anew."""
-    record = current.store.stage_record(stage.name)
-    for name, output in (record or {"outputs": {}})["outputs"].items():
-        path = current.store.path(name)
-        if path.is_file() and file_sha256(path) != output["sha256"]:
+    """Keeps a copy of outputs a person changed, before the stage writes them anew.
+
+    Of a stage that was stopped while it ran again nothing is kept: its files may be half new.
+    """
+    store = current.store
+    if store.is_redone(stage.name):
+        return
+    for name, found in store.changed(stage.name).items():
+        path = store.path(name)
+        if found == "edited":
             kept = path.with_name(f"{path.stem}.edited{path.suffix}")
-            shutil.copy2(path, kept)
+            with atomic_path(kept) as temporary:
+                shutil.copy2(path, temporary)
             current.listener.message(
                 f"{name} was edited and its stage '{stage.name}' must run again: "
                 f"your version is kept as {kept.name}"
+            )
+        elif found != "missing":
+            why = found.partition(": ")[2]
+            current.listener.message(
+                f"{name} is damaged ({why}): its stage '{stage.name}' runs again"
             )

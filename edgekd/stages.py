@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,9 @@ _MAKER = {"student": "distill", "student_pruned": "prune", "labels_alone": "base
 
 
 def _export(current: Run, progress: Progress) -> tuple[list[Path], Any]:
-    shutil.rmtree(current.store.path("exports"), ignore_errors=True)
+    for path in current.store.path("exports").glob("*"):
+        if path.is_file() and ".edited." not in path.name:  # what a person made is kept
+            path.unlink()
     with native_output_to(current.store.path("logs", "export.log")):
         return exporting.export(list(_models_to_export(current)), current.store, progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from edgekd import pipeline
 from edgekd.config import parse
-from edgekd.errors import ConfigError, Interrupted, RunLockedError, UsageError
+from edgekd.errors import ConfigError, DiskError, Interrupted, RunLockedError, UsageError
 from edgekd.stages import Run, RunConfig, Stage
 from edgekd.store import RunStore, read_json, write_text
 
@@ -40,7 +41,11 @@ class Line:
         self.first: Callable[[Run], str] = lambda current: current.config.name
         stages = (
             Stage(
-                "first", 1, lambda current: {"config": {"name": current.config.name}}, self._first
+                "first",
+                1,
+                lambda current: {"config": {"name": current.config.name}},
+                self._first,
+                leaves=("first.txt",),
             ),
             Stage(
                 "second", 1, lambda current: {"files": current.sha256("first.txt")}, self._second
@@ -117,6 +122,81 @@ def test_an_edited_output_is_kept_aside_when_its_stage_runs_again(line: Line) ->
         "first.txt was edited and its stage 'first' must run again: "
         "your version is kept as first.edited.txt"
     ]
+
+
+def test_an_edit_that_no_later_stage_would_read_does_not_count(line: Line) -> None:
+    line.run(name="a")
+    (line.folder / "second.txt").write_text("edited")
+    _, heard = line.run(name="a")
+    assert heard.finished == [("first", True), ("second", False)]
+    assert (line.folder / "second.txt").read_text() == "aa"
+    assert (line.folder / "second.edited.txt").read_text() == "edited"
+
+
+def test_an_emptied_output_is_made_again_and_said(line: Line) -> None:
+    line.run(name="a")
+    (line.folder / "first.txt").write_text("")
+    _, heard = line.run(name="a")
+    assert heard.finished == [("first", False), ("second", True)]
+    assert heard.messages == ["first.txt is damaged (empty): its stage 'first' runs again"]
+
+
+def test_what_a_stopped_repeat_left_is_no_edit(line: Line) -> None:
+    """The record is of name a, the file of name b: neither key may find it as its own."""
+    line.run(name="a")
+
+    def stopped(current: Run) -> str:
+        write_text(current.store.path("first.txt"), "half of b")
+        raise KeyboardInterrupt
+
+    line.first = stopped
+    with pytest.raises(Interrupted):
+        line.run(name="b")
+    line.first = lambda current: current.config.name
+    _, heard = line.run(name="a")
+    assert heard.finished == [("first", False), ("second", True)]
+    assert heard.messages == []
+    assert (line.folder / "first.txt").read_text() == "a"
+
+
+def test_a_repeat_that_was_stopped_before_it_wrote_costs_nothing(line: Line) -> None:
+    line.run(name="a")
+
+    def stopped(current: Run) -> str:
+        raise KeyboardInterrupt
+
+    line.first = stopped
+    with pytest.raises(Interrupted):
+        line.run(name="b")
+    _, heard = line.run(name="a")
+    assert heard.finished == [("first", True), ("second", True)]
+
+
+def test_a_full_disk_behind_a_librarys_error_is_one_line(line: Line) -> None:
+    def full(current: Run) -> str:
+        raise RuntimeError("converter") from OSError(28, "No space left on device", "/x/y")
+
+    line.first = full
+    with pytest.raises(DiskError) as caught:
+        line.run()
+    assert str(caught.value) == (
+        "stage 'first': /x/y: cannot be written (No space left on device). Free some space, "
+        "then start again: finished work is kept."
+    )
+
+
+def test_a_run_folder_that_goes_while_the_run_is_at_work(line: Line) -> None:
+    def removed(current: Run) -> str:
+        shutil.rmtree(line.folder)
+        return "a"
+
+    line.first = removed
+    with pytest.raises(DiskError, match="was removed or replaced while the run was at work"):
+        line.run()
+    assert not (line.folder / "stages").exists()
+    line.first = lambda current: "a"
+    _, heard = line.run()
+    assert heard.finished == [("first", False), ("second", False)]
 
 
 def test_until_stops_after_a_stage(line: Line) -> None:

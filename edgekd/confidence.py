@@ -77,6 +77,14 @@ def from_json(settings: dict[str, Any]) -> Confidence:
     )
 
 
+def from_metrics(metrics: dict[str, Any]) -> Confidence:
+    """Returns what was fitted for an exported file; what rejects nothing where nothing was."""
+    found = metrics.get("confidence")
+    if found is None:
+        return Confidence()
+    return Confidence(found["temperature"], found["reject_by"], found["reject_below"])
+
+
 def _threshold(below: float, by: ScoreName) -> float:
     if by == "probability" and not 0 <= below <= 1:
         raise EdgeKDError(f"preprocess.json: reject_below is {below:g}, expected a probability")

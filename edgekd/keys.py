@@ -101,12 +101,21 @@ def evaluate(current: Run) -> MadeOf:
     """Without labelled images of val and test, training images are looked at."""
     manifest = current.manifest
     labelled = any(item.label is not None for item in manifest.of("val", "test"))
-    return _made_of(
+    made = _made_of(
         current,
-        config=("export.precisions",),
+        config=("export.precisions", "reject"),
         images=("num_classes", "val", "test") if labelled else ("num_classes", "train"),
         results=("export", "quantize"),
     )
+    if current.config.reject.enabled:  # fitted on files that may be chosen, on one of these
+        fitted = _made_of(
+            current,
+            config=("choose.format", "choose.precision"),
+            images=("tune", "train"),
+            files=("targets/targets.npz",),
+        )
+        made = {kind: made[kind] | fitted[kind] for kind in made}
+    return made
 
 
 def check(current: Run) -> MadeOf:

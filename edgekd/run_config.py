@@ -55,6 +55,7 @@ class RunConfig(Section):
     prune: students.PruneConfig = students.PruneConfig()
     export: exporting.ExportConfig = exporting.ExportConfig()
     choose: exporting.ChooseConfig = exporting.ChooseConfig()
+    reject: exporting.RejectConfig = exporting.RejectConfig()
     check: CheckConfig = CheckConfig()
     bench: devices.BenchConfig = devices.BenchConfig()
     report: ReportConfig = ReportConfig()

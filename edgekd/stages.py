@@ -25,7 +25,8 @@ from export import stage as exporting
 from export.stage import Format
 from students import stage as students
 
-CHECK_SCHEMA = BENCH_SCHEMA = BUNDLE_SCHEMA = 1
+CHECK_SCHEMA = BENCH_SCHEMA = 1
+BUNDLE_SCHEMA = 2
 
 
 # The acts, in order; what each depends on stands in `edgekd.keys`.
@@ -38,11 +39,13 @@ def read_data(config: RunConfig, progress: Progress = silent) -> Manifest:
         DataError: what is wrong with the images, the labels or the class names.
     """
     from captioning.matching import Lexicon
+    from export import reject
 
     built = manifests.build(
         config.data, config.name, config.seed, lambda done, all_: progress(done, all_, "images")
     )
     Lexicon(built.task)
+    reject.check(config.reject, built)
     return built
 
 
@@ -225,6 +228,8 @@ def _evaluate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         current.manifest,
         current.data_folder,
         current.store,
+        current.config.reject,
+        current.config.choose,
         progress,
     )
 
@@ -271,12 +276,15 @@ def _bench(current: Run, progress: Progress) -> tuple[list[Path], Any]:
 
 
 def _bundle(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    from edgekd import confidence
     from edgekd import preprocess as preprocessing
     from export.bundle import expected_output, verify_bundle, write_bundle
 
     chosen = _chosen(current)
     prepared = _preprocess(current)[chosen.model]
-    values = preprocessing.to_json(prepared, chosen.input, chosen.output)
+    values = preprocessing.to_json(
+        prepared, chosen.input, chosen.output, confidence.from_metrics(chosen.metrics)
+    )
     labels = list(current.manifest.task.classes)
     exported = _evaluated(current)
     files = {

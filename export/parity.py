@@ -13,20 +13,20 @@ import numpy as np
 from edgekd import metrics, runtimes
 from edgekd.preprocess import load_input
 from edgekd.progress import Progress
-from edgekd.records import Item, Preprocess
+from edgekd.records import Preprocess
 
 
 def file_logits(
-    path: Path, items: list[Item], folder: Path, preprocess: Preprocess, progress: Progress
+    path: Path, images: list[Path], preprocess: Preprocess, progress: Progress
 ) -> np.ndarray:
-    """Returns float32 logits [N, K] of the images read from the folder, one at a time."""
+    """Returns float32 logits [N, K] of image files, one at a time."""
     runner = runtimes.load(path, threads=2)
     rows = []
-    for index, item in enumerate(items):
-        image = load_input(folder / item.path, preprocess)
-        rows.append(runtimes.predict_logits(runner, image[None])[0])
-        if index % 50 == 49 or index + 1 == len(items):
-            progress(index + 1, len(items), path.name)
+    for index, image in enumerate(images):
+        inputs_HWC = load_input(image, preprocess)
+        rows.append(runtimes.predict_logits(runner, inputs_HWC[None])[0])
+        if index % 50 == 49 or index + 1 == len(images):
+            progress(index + 1, len(images), path.name)
     return np.stack(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,7 @@ import numpy as np
 import pydantic
 
 from edgekd import runtimes
+from edgekd.confidence import ScoreName
 from edgekd.config import Section
 from edgekd.manifest import Manifest
 from edgekd.progress import Progress, silent
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 EXPORT_SCHEMA = 2
 QUANTIZE_SCHEMA = 1
-EVALUATE_SCHEMA = 1
+EVALUATE_SCHEMA = 2
 
 Format = Literal["tflite", "onnx"]
 
@@ -44,6 +46,44 @@ class ChooseConfig(Section):
     max_drop: float = pydantic.Field(
         0.01, ge=0, le=1, description="val accuracy it may lose against the best candidate"
     )
+
+
+class RejectConfig(Section):
+    """When the chosen file should say "unsure": fitted on tune labels, or without any.
+
+    Its threshold is set for a share of answers or for their accuracy, one of the two.
+    """
+
+    enabled: bool = pydantic.Field(True, description="false: no temperature and no threshold")
+    coverage: float | None = pydantic.Field(
+        None, gt=0, le=1,
+        description="share of images like yours still to be answered; by default 0.95",
+    )  # fmt: skip
+    min_accuracy: float | None = pydantic.Field(
+        None, gt=0, le=1,
+        description="instead: accuracy wanted among the answered ones; needs 50 labels on tune",
+    )  # fmt: skip
+    by: ScoreName = pydantic.Field("probability", description="score that the threshold is set on")
+    outliers: Path | None = pydantic.Field(
+        None, description="folder of images of none of the classes; only measured on, never fitted"
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _some_coverage(cls, values: Any) -> Any:
+        given = isinstance(values, dict) and (values.get("coverage"), values.get("min_accuracy"))
+        if given == (None, None):
+            return {**values, "coverage": 0.95}
+        return values
+
+    @pydantic.model_validator(mode="after")
+    def _one_of_two(self) -> RejectConfig:
+        if self.coverage is not None and self.min_accuracy is not None:
+            raise ValueError(
+                f"coverage {self.coverage:g} and min_accuracy {self.min_accuracy:g}: expected one "
+                "of the two. Set the other to null"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -123,14 +163,21 @@ def evaluate(
     manifest: Manifest,
     folder: Path,
     store: RunStore,
+    reject: RejectConfig,
+    choose: ChooseConfig,
     progress: Progress = silent,
 ) -> tuple[list[Path], list[ExportedModel]]:
     """Returns the records with parity and, where images carry labels, accuracy on val and test.
 
+    Files that may be chosen also get their confidence: temperature, threshold, and what these do.
     Logits of every file lie in exports/logits.npz under "<file>/<split>" with "<split>/ids" and
     "<split>/labels". Without labelled val or test images, parity is taken on training images.
     """
     from export.parity import file_logits, parity, quality
+
+    def answers(record: ExportedModel, images: list[Path]) -> np.ndarray:
+        path = store.path(record.path)
+        return file_logits(path, images, preprocess[record.model], progress)
 
     splits = _evaluation_splits(manifest)
     arrays: dict[str, np.ndarray] = {}
@@ -142,9 +189,7 @@ def evaluate(
         name = Path(record.path).name
         metrics: dict[str, Any] = {}
         for split, items in splits.items():
-            logits = file_logits(
-                store.path(record.path), items, folder, preprocess[record.model], progress
-            )
+            logits = answers(record, [folder / item.path for item in items])
             arrays[f"{name}/{split}"] = logits
             if items[0].label is not None:
                 metrics[split] = quality(logits, arrays[f"{split}/labels"])
@@ -153,6 +198,10 @@ def evaluate(
         if reference in arrays:
             metrics["parity"] = parity(arrays[reference], arrays[f"{name}/{last}"])
         measured.append(replace(record, metrics=metrics))
+    if reject.enabled:
+        measured = _with_confidence(
+            measured, answers, manifest, folder, store, reject, choose, arrays
+        )
     path = store.path("exports", "logits.npz")
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
@@ -167,17 +216,59 @@ def choose(
     Files over the budget are no candidates while another is within it. Without val labels: the
     smallest.
     """
-    allowed = [
-        record
-        for record in candidates
-        if record.format == config.format and record.precision == config.precision
-    ] or candidates
+    allowed = _eligible(candidates, config)
     allowed = [record for record in allowed if record.size_bytes <= budget_bytes] or allowed
     if all("val" in record.metrics for record in allowed):
         values = {r.path: r.metrics["val"]["accuracy"]["value"] for r in allowed}
         floor = max(values.values()) - config.max_drop
         allowed = [record for record in allowed if values[record.path] >= floor - 1e-9]
     return min(allowed, key=lambda record: record.size_bytes)
+
+
+def _eligible(candidates: list[ExportedModel], config: ChooseConfig) -> list[ExportedModel]:
+    """Those of the wanted format and precision; all where there is none."""
+    return [
+        record
+        for record in candidates
+        if record.format == config.format and record.precision == config.precision
+    ] or candidates
+
+
+def _with_confidence(
+    measured: list[ExportedModel],
+    answers: Callable[[ExportedModel, list[Path]], np.ndarray],
+    manifest: Manifest,
+    folder: Path,
+    store: RunStore,
+    config: RejectConfig,
+    choose: ChooseConfig,
+    arrays: dict[str, np.ndarray],
+) -> list[ExportedModel]:
+    """The records, those that may be chosen with metrics["confidence"]; adds to the logits."""
+    from export import reject
+
+    held = reject.images_to_fit(manifest, store.path("targets", "targets.npz"))
+    if held is None:
+        return measured
+    outliers = reject.outliers_in(config.outliers) if config.outliers is not None else None
+    students = [record for record in measured if record.model.startswith("student")]
+    found: dict[str, dict[str, Any]] = {}
+    for record in _eligible(students, choose):
+        name = Path(record.path).name
+        arrays[f"{name}/held_out"] = answers(record, [folder / item.path for item in held.items])
+        if outliers is not None:
+            arrays[f"{name}/outliers"] = answers(record, outliers.images)
+        test = (arrays[f"{name}/test"], arrays["test/labels"]) if "test/ids" in arrays else None
+        found[record.path] = reject.fit_and_measure(
+            config, held, arrays[f"{name}/held_out"], test, outliers, arrays.get(f"{name}/outliers")
+        )
+    arrays["held_out/ids"] = np.array([item.id for item in held.items])
+    return [
+        replace(record, metrics=record.metrics | {"confidence": found[record.path]})
+        if record.path in found
+        else record
+        for record in measured
+    ]
 
 
 def _file_facts(path: Path, store: RunStore) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def run(
     overrides: list[str] | None = None,
     until: str | None = None,
 ) -> dict[str, Any]:
-    """Runs the whole line for a YAML file, a dict or a RunConfig; returns the report.
+    """Runs the whole line for a YAML file, a run folder, a dict or a RunConfig; returns the report.
 
     Raises:
         ConfigError: faults in the config, all listed.
@@ -29,7 +29,7 @@ def run(
 
     if isinstance(config, RunConfig):
         return pipeline.run(config, until)
-    values = config if isinstance(config, dict) else configs.read_yaml(Path(config))
+    values = config if isinstance(config, dict) else configs.read_run(Path(config))
     values = configs.apply_overrides(values, overrides or [])
     return pipeline.run(configs.parse(RunConfig, values), until)
 

@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from edgekd.errors import EdgeKDError, GateError
+
+if TYPE_CHECKING:
+    from edgekd.run_config import RunConfig
 
 app = typer.Typer(
     name="edgekd",
@@ -28,7 +31,12 @@ bundle_app = typer.Typer(
 app.add_typer(bundle_app, name="bundle")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
-Config = Annotated[Path, typer.Argument(help="YAML file; write one with `edgekd init`.")]
+RunOrConfig = Annotated[
+    Path, typer.Argument(help="YAML file (see `edgekd init`), or the folder of a run.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would run, why and at what cost.")
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Set a config key, as in distill.steps=500.")
 ]
@@ -102,7 +110,7 @@ def init(
 
 
 @app.command()
-def validate(config: Config, set_: Set = None, as_json: Json = False) -> None:
+def validate(config: RunOrConfig, set_: Set = None, as_json: Json = False) -> None:
     """Check a config and its images, and show what a run would use.
 
     Example: `edgekd validate edgekd.yaml`
@@ -112,10 +120,11 @@ def validate(config: Config, set_: Set = None, as_json: Json = False) -> None:
     from edgekd.run_config import RunConfig
     from edgekd.stages import read_data
 
-    parsed = configs.load(RunConfig, config, set_)
+    values = configs.apply_overrides(configs.read_run(config), set_ or [])
+    parsed = configs.parse(RunConfig, values, str(config))
     built = read_data(parsed)
     counts = built.counts()
-    values = {
+    shown = {
         "name": parsed.name,
         "classes": list(built.task.classes),
         "counts": counts,
@@ -131,15 +140,16 @@ def validate(config: Config, set_: Set = None, as_json: Json = False) -> None:
     lines += [f"  skipped {path}: {reason}" for path, reason in built.skipped[:20]]
     lines += [f"  {built.num_duplicates} duplicates"] if built.num_duplicates else []
     lines += [f"Next: edgekd run {config}"]
-    _say(values, as_json, "\n".join(lines))
+    _say(shown, as_json, "\n".join(lines))
 
 
 @app.command()
 def run(
-    config: Config,
+    config: RunOrConfig,
     set_: Set = None,
     until: Until = None,
     out: Out = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole line: captions to bundle and report. Finished stages are reused.
@@ -148,8 +158,83 @@ def run(
     """
     from edgekd import config as configs
 
-    values = configs.apply_overrides(configs.read_yaml(config), set_ or [])
-    _run(values, str(config), until, out, as_json)
+    values = configs.apply_overrides(configs.read_run(config), set_ or [])
+    _run(values, str(config), until, out, dry_run, as_json)
+
+
+@app.command()
+def caption(
+    config: RunOrConfig,
+    set_: Set = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Caption the images, filter the captions and make soft targets of them.
+
+    Example: `edgekd caption edgekd.yaml --set caption.captions_per_image=5`
+    """
+    _run_up_to("caption", config, set_, out, dry_run, as_json)
+
+
+@app.command()
+def distill(
+    config: RunOrConfig,
+    set_: Set = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train the student on the soft targets; what it needs and is missing is made first.
+
+    Example: `edgekd distill runs/demo --set distill.steps=3000`
+    """
+    _run_up_to("distill", config, set_, out, dry_run, as_json)
+
+
+@app.command()
+def prune(
+    config: RunOrConfig,
+    set_: Set = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Prune the trained student and let it recover; what is missing is made first.
+
+    Example: `edgekd prune runs/demo --set prune.macs_ratio=0.5`
+    """
+    _run_up_to("prune", config, set_, out, dry_run, as_json)
+
+
+@app.command()
+def export(
+    config: RunOrConfig,
+    set_: Set = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Export all models, fp32 and int8, and measure them as files.
+
+    Example: `edgekd export runs/demo`
+    """
+    _run_up_to("export", config, set_, out, dry_run, as_json)
+
+
+@app.command()
+def quantize(
+    config: RunOrConfig,
+    set_: Set = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Make the int8 files anew, calibrated on training images.
+
+    Example: `edgekd quantize runs/demo --set export.calibration_images=500`
+    """
+    _run_up_to("quantize", config, set_, out, dry_run, as_json)
 
 
 @app.command()
@@ -173,7 +258,7 @@ def demo(
     source = assets.configs_dir() / "demo.yaml"
     values = configs.read_yaml(source)
     values["data"]["folder"] = str(folder)
-    _run(configs.apply_overrides(values, set_ or []), str(source), until, out, as_json)
+    _run(configs.apply_overrides(values, set_ or []), str(source), until, out, False, as_json)
 
 
 @app.command()
@@ -332,16 +417,20 @@ def bundle_verify(
 
 
 def _run(
-    values: dict[str, Any], source: str, until: str | None, out: Path | None, as_json: bool
+    values: dict[str, Any],
+    source: str,
+    until: str | None,
+    out: Path | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    from edgekd import config as configs
     from edgekd import pipeline
     from edgekd.display import Display
-    from edgekd.run_config import RunConfig
 
-    if out is not None:
-        values["out"] = str(out)
-    config = configs.parse(RunConfig, values, source)
+    config = _parsed(values, source, out)
+    if dry_run:
+        _print_plan(config, until, (), as_json)
+        return
     with Display() as display:
         try:
             content = pipeline.run(config, until, display)
@@ -349,6 +438,46 @@ def _run(
             _print_run(_written_report(config.folder), config.folder, until, as_json)
             raise
     _print_run(content, config.folder, until, as_json)
+
+
+def _run_up_to(
+    verb: str,
+    path: Path,
+    set_: list[str] | None,
+    out: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """One stage command: what is missing up to its last stage, and no stage that it does not need."""
+    from edgekd import config as configs
+    from edgekd import pipeline, printing
+    from edgekd.display import Display
+
+    values = configs.apply_overrides(configs.read_run(path), set_ or [])
+    config = _parsed(values, str(path), out)
+    until, skip = pipeline.VERBS[verb]
+    if dry_run:
+        _print_plan(config, until, skip, as_json)
+        return
+    with Display() as display:
+        content = pipeline.run(config, until, display, skip)
+    content |= {"next": printing.next_command(verb, config)}
+    _say(content, as_json, printing.done_text(content))
+
+
+def _parsed(values: dict[str, Any], source: str, out: Path | None) -> RunConfig:
+    from edgekd import config as configs
+    from edgekd.run_config import RunConfig
+
+    return configs.parse(RunConfig, values | ({"out": str(out)} if out else {}), source)
+
+
+def _print_plan(config: RunConfig, until: str | None, skip: tuple[str, ...], as_json: bool) -> None:
+    from edgekd import printing
+    from edgekd.plan import plan
+
+    values = plan(config, until, skip)
+    _say(values, as_json, printing.plan_text(values))
 
 
 def _written_report(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,9 @@ import yaml
 
 from edgekd.errors import ConfigError, UsageError, closest
 
+# Of the keys in a YAML file; a run folder's config.yaml says it, other files may.
+SCHEMA = 1
+
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
@@ -38,6 +41,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
         found = "nothing" if values is None else type(values).__name__
         raise ConfigError([f"expected keys and values at the top, found {found}"], str(path))
     return values
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Returns the config in a YAML file, or that of a run folder with the folder as its `out`.
+
+    Raises:
+        UsageError: no such file, or a folder that is no run.
+        ConfigError: not YAML, or not a mapping.
+    """
+    if not path.is_dir():
+        return read_yaml(path)
+    if not (path / "config.yaml").is_file():
+        raise UsageError(
+            f"{path}: a folder without config.yaml, so no run. Expected a YAML file or the folder "
+            "of a run; see: edgekd list runs"
+        )
+    return read_yaml(path / "config.yaml") | {"out": str(path)}
 
 
 def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -70,10 +90,20 @@ def parse(model: type[Model], values: dict[str, Any], source: str = "config") ->
     """Returns the validated config.
 
     Raises:
-        ConfigError: lists every fault with its dotted key and, for unknown keys, the closest one.
+        ConfigError: another schema version, or every fault with its dotted key and, for unknown
+            keys, the closest one.
     """
+    found = values.get("schema", SCHEMA)
+    if found != SCHEMA:
+        raise ConfigError(
+            [
+                f"schema: found {found!r}, this edgekd reads schema {SCHEMA}. Use the edgekd that "
+                "wrote it, or take that line out and see which keys are named then"
+            ],
+            source,
+        )
     try:
-        return model.model_validate(values)
+        return model.model_validate({k: v for k, v in values.items() if k != "schema"})
     except pydantic.ValidationError as error:
         raise ConfigError([_fault(model, item) for item in error.errors()], source) from error
 
@@ -84,8 +114,9 @@ def load(model: type[Model], path: Path, overrides: list[str] | None = None) -> 
 
 
 def dump_yaml(config: pydantic.BaseModel) -> str:
-    """Returns the resolved config as YAML, keys in the order of the code."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """Returns the resolved config as YAML with its schema, keys in the order of the code."""
+    values = {"schema": SCHEMA} | config.model_dump(mode="json")
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _fault(model: type[pydantic.BaseModel], item: Any) -> str:

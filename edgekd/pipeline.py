@@ -19,10 +19,18 @@ from edgekd.errors import DiskError, EdgeKDError, GateError, Interrupted, UsageE
 from edgekd.machine import PeakMemory
 from edgekd.records import to_dict
 from edgekd.run_config import RunConfig
-from edgekd.running import Listener, MadeOf, Quiet, Run, Stage, costs
+from edgekd.running import Listener, Quiet, Run, Stage, costs
 from edgekd.stages import STAGES
 from edgekd.store import RunStore, Stopwatch, atomic_path, digest, disk_cause, write_text
 
+# The commands of single stages: up to which stage, and which ones on the way are not needed.
+VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "caption": ("targets", ()),
+    "distill": ("distill", ()),
+    "prune": ("prune", ("baseline",)),
+    "export": ("evaluate", ()),
+    "quantize": ("quantize", ()),
+}
 # How a config gets a stage that it leaves out.
 _SWITCH = {
     "baseline": "Say --set baseline.enabled=true",
@@ -111,21 +119,20 @@ def planned(config: RunConfig, until: str | None = None, skip: Iterable[str] = (
     return [stage for stage in wanted if stage.name not in set(skip)]
 
 
-def key_of(stage: Stage, made_of: MadeOf) -> str:
-    """Returns the digest that a finished stage is found again by."""
-    return digest([stage.name, stage.schema, to_dict(made_of)])
-
-
 def _finished(current: Run, stage: Stage) -> dict[str, Any]:
     """Returns the record of a stage, from an earlier run or by running it now."""
     store = current.store
     made_of = stage.inputs(current)
-    key = key_of(stage, made_of)
+    key = digest([stage.name, stage.schema, to_dict(made_of)])
     record = store.reusable(stage.name, key, editable=stage.leaves)
     if record is not None:
         current.listener.stage_finished(stage.name, record["cost"]["seconds"], reused=True)
         store.event("stage reused", stage=stage.name)
         return record | {"reused": True}
+    if store.stage_record(stage.name) is None and store.path(f"stages/{stage.name}.json").is_file():
+        current.listener.message(
+            f"{store.path('stages', stage.name)}.json is of an older edgekd: the stage runs again"
+        )
     _set_edited_aside(current, stage)
     resumed = store.last_event(stage.name) in ("stage started", "run stopped", "run failed")
     store.begin_stage(stage.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import EdgeKDError, UsageError, closest
 from edgekd.records import BenchmarkResult, to_dict
+from edgekd.report_format import duration
 from edgekd.sizes import format_size
 
 if TYPE_CHECKING:
     from edgekd.predictor import Prediction
+    from edgekd.run_config import RunConfig
     from export.budget import CheckResult
 
 # What a run can make again, in its folder.
@@ -112,6 +115,48 @@ def listing(what: str, folder: Path) -> list[dict[str, Any]]:
     return makers[what]()
 
 
+def plan_text(values: dict[str, Any]) -> str:
+    """Returns what a dry run found: a stage a line, why it runs, and what it takes."""
+    stages = values["stages"]
+    reused = sum(stage["action"] == "reuse" for stage in stages)
+    lines = [f"{values['folder']}: {reused} of {len(stages)} stages would be reused"]
+    for stage in stages:
+        lines.append(f"  {stage['stage']:10} {_action(stage)}")
+        if stage["action"] != "reuse" and (takes := _takes(stage)):
+            lines.append(f"{'':13}{takes}")
+    if reused < len(stages):
+        lines += _all_it_takes(values["totals"])
+    return "\n".join([*lines, "Nothing was written."])
+
+
+def done_text(content: dict[str, Any]) -> str:
+    """Returns what a stage command reused and did, where the result lies and what comes next."""
+    reused = [stage["stage"] for stage in content["stages"] if stage["reused"]]
+    done = [
+        f"{stage['stage']} ({duration(stage['seconds'])})"
+        for stage in content["stages"]
+        if not stage["reused"]
+    ]
+    lines = [f"reused: {', '.join(reused) or 'nothing'}", f"done: {', '.join(done) or 'nothing'}"]
+    folder = Path(content["folder"])
+    for name in content["outputs"]:
+        lines.append(f"result: {folder / name} ({format_size((folder / name).stat().st_size)})")
+    return "\n".join([*lines, f"Next: {content['next']}"])
+
+
+def next_command(verb: str, config: RunConfig) -> str:
+    """Returns the command that follows a stage command on the same run."""
+    after_distill = "prune" if config.prune.enabled else "export"
+    following = {
+        "caption": "distill",
+        "distill": after_distill,
+        "prune": "export",
+        "export": "run",
+        "quantize": "export",
+    }
+    return f"edgekd {following[verb]} {shlex.quote(str(config.folder))}"
+
+
 def disk_use(folder: Path, free: bool = False) -> dict[str, Any]:
     """Returns bytes by part of a run folder, and what can be made again; frees it when asked.
 
@@ -144,6 +189,40 @@ def disk_text(values: dict[str, Any], freed: bool) -> str:
         else f"{amount} can be made again: edgekd clean {values['folder']} --yes"
     )
     return "\n".join(lines)
+
+
+def _action(stage: dict[str, Any]) -> str:
+    if stage["action"] == "reuse":
+        return "reused"
+    if stage["action"] == "depends":
+        return f"runs if {' or '.join(stage['depends_on'])} leaves something else than before"
+    return f"runs: {'; '.join(stage['reasons'])}"
+
+
+def _takes(stage: dict[str, Any]) -> str:
+    parts = [f"{stage['units']:,} {stage['of']}"] if stage["of"] != "act" else []
+    if stage["captions"]:
+        parts.append(f"{stage['captions']:,} captions")
+    if stage["images"] and stage["of"] != "images":
+        parts.append(f"{stage['images']:,} images read")
+    if stage["disk_bytes"]:
+        parts.append(f"{format_size(stage['disk_bytes'])} written")
+    if stage["seconds"] is not None:
+        parts.append(f"about {duration(stage['seconds'])}")
+    return ", ".join(parts)
+
+
+def _all_it_takes(totals: dict[str, Any]) -> list[str]:
+    """What is known in one line, and in the next of which stages it is not."""
+    known = [f"{totals['captions']:,} captions", f"{totals['images']:,} images read"]
+    known += [f"{format_size(totals['disk_bytes'])} written"] if totals["disk_bytes"] else []
+    known += [f"about {duration(totals['seconds'])}"] if totals["seconds"] else []
+    lines = [f"At most {', '.join(known)}."]
+    for what, key in (("Time", "unknown_seconds"), ("Size", "unknown_disk_bytes")):
+        if totals[key]:
+            until = "its first block is measured" if "caption" in totals[key] else "it has run here"
+            lines.append(f"{what} unknown until {until}: {', '.join(totals[key])}.")
+    return lines
 
 
 def _short(name: str) -> str:

@@ -52,6 +52,10 @@ class Run:
             self._manifest = manifests.load(self.store.path("manifest.parquet"))
         return self._manifest
 
+    def use(self, manifest: Manifest) -> None:
+        """Takes a manifest that was just made, instead of reading it from its file."""
+        self._manifest = manifest
+
     def result(self, stage: str) -> Any:
         return self.records[stage]["result"]
 

@@ -97,7 +97,7 @@ class Predictor:
             except DataError as error:
                 yield Prediction(name, error=str(error))
                 continue
-            yield self._prediction(name, values, top)
+            yield self.answer(values, name, top)
 
     def outputs(self, image: Path | str | Image.Image) -> np.ndarray:
         """Returns the model's dequantized outputs for one image, float32 [K]: logits, as a rule.
@@ -111,7 +111,8 @@ class Predictor:
         values = preprocess.normalized(pixels, self.preprocess)
         return runtimes.predict_logits(self._runner, values[None])[0]
 
-    def _prediction(self, name: str, values: np.ndarray, top: int) -> Prediction:
+    def answer(self, values: np.ndarray, name: str = "", top: int = 5) -> Prediction:
+        """Returns what the model's dequantized outputs [K] for one image mean."""
         logits_1K = self._logits(values)[None]
         (probs,) = softmax(logits_1K, self.confidence.temperature)
         score = confidence.scores(logits_1K, self.confidence.reject_by, self.confidence.temperature)

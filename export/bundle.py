@@ -94,19 +94,24 @@ def write_bundle(
 def expected_output(
     model: Path, labels: list[str], preprocess: dict[str, Any], image: Path
 ) -> dict[str, Any]:
-    """Returns {class, logits, tolerance, model}: what the model says about `image` here.
+    """Returns {class, logits, tolerance, model, confidence, rejected}: what it says of `image` here.
 
-    `tolerance` is 2% of the spread of the logits, since processors round differently.
+    `tolerance` is 2% of the spread of the logits, since processors round differently. `confidence`
+    and `rejected` follow from these logits by preprocess.json.
 
     Raises:
         EdgeKDError: the model cannot be run, or the image cannot be read.
     """
-    logits = Predictor(model, labels, preprocess).outputs(image)
+    predictor = Predictor(model, labels, preprocess)
+    logits = predictor.outputs(image)
+    answer = predictor.answer(logits)
     return {
         "class": labels[int(logits.argmax())],
         "logits": [float(value) for value in logits],
         "tolerance": max(1e-4, _TOLERANCE * float(logits.max() - logits.min())),
         "model": f"model{model.suffix}",
+        "confidence": answer.confidence,
+        "rejected": answer.rejected,
     }
 
 
@@ -252,4 +257,21 @@ def _answer_problems(files: BundleFiles) -> list[str]:
     difference = float(np.abs(found - logits).max())
     if not difference <= tolerance:  # nan is no agreement
         return [f"{name}: differs from expected.json by {difference:.4g}, allowed {tolerance:.4g}"]
+    return _confidence_problems(predictor, expected, logits)
+
+
+def _confidence_problems(
+    predictor: Predictor, expected: dict[str, Any], logits: np.ndarray
+) -> list[str]:
+    """Whether preprocess.json makes of the expected logits what expected.json says of them."""
+    if "confidence" not in expected:  # a bundle from before there was one
+        return []
+    wanted, found = expected["confidence"], predictor.answer(logits)
+    close = isinstance(wanted, int | float) and abs(wanted - (found.confidence or 0)) <= 1e-4
+    if not close or expected.get("rejected") is not found.rejected:
+        said = "rejected" if found.rejected else "answered"
+        return [
+            f"expected.json: confidence {wanted!r}, rejected {expected.get('rejected')!r}; by "
+            f"preprocess.json its logits have {found.confidence:.4g} and are {said}"
+        ]
     return []

@@ -7,10 +7,22 @@ from typing import Any, TypedDict
 
 import jinja2
 
+from edgekd import confidence
 from edgekd.errors import UsageError, closest
 from edgekd.sizes import format_size
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
+_SCORES = {
+    "probability": "largest probability",
+    "max_logit": "largest logit",
+    "energy": "log of the summed exponentials of the logits",
+}
+# In the card's program: `p` are the probabilities, `y` the logits before the temperature.
+_SCORE_CALLS = {
+    "probability": "p.max()",
+    "max_logit": "y.max()",
+    "energy": "np.log(np.exp(y - y.max()).sum()) + y.max()",
+}
 _INTEGER_LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 
 
@@ -20,7 +32,8 @@ class ModelCard(TypedDict, total=False):
     `metrics` are dicts {name, value, low, high, n}: with low and high the value is a share and
     printed in percent, without them it is a number. `latency` are BenchmarkResult dicts. `labels`
     says for each use (train, tune, val, test) how many {images, labels}. `data` is {name,
-    licence}, `teacher` {name, licence, note}.
+    licence}, `teacher` {name, licence, note}. `confidence` are sentences on how temperature and
+    threshold were set and what was measured of them.
     """
 
     name: str
@@ -34,6 +47,7 @@ class ModelCard(TypedDict, total=False):
     labels: dict[str, dict[str, int]]
     teacher: dict[str, Any]
     limits: list[str]
+    confidence: list[str]
 
 
 def render_model_card(
@@ -52,18 +66,21 @@ def render_model_card(
         UsageError: the card has no name or an unknown key.
     """
     _check_keys(card)
-    entry = preprocess["inputs"][0]
+    entry, sure = preprocess["inputs"][0], confidence.from_json(preprocess)
     return (
         _environment()
         .get_template("MODEL_CARD.md.j2")
         .render(
-            card=dict.fromkeys(ModelCard.__annotations__) | {"limits": []} | card,
+            card=dict.fromkeys(ModelCard.__annotations__) | {"limits": [], "confidence": []} | card,
             labels=labels,
             sizes=sizes,
             input=entry,
             limits=_INTEGER_LIMITS.get(entry["dtype"]),
             resize=_resize_call(entry["resize"]),
-            reject_below=preprocess.get("reject_below"),
+            output=preprocess["outputs"][0],
+            sure=sure,
+            score=_SCORES[sure.reject_by],
+            score_call=_SCORE_CALLS[sure.reject_by],
             test_image=test_image,
             expected_class=expected_class,
             licences=dict(sorted(licences.items())),

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from edgekd import runtimes
+from edgekd.confidence import Confidence
 from edgekd.errors import EdgeKDError, UsageError
 from edgekd.preprocess import to_json
 from edgekd.records import Preprocess
@@ -145,7 +146,8 @@ def test_what_was_tampered_with_is_named(
     [
         ({"class": "green"}, "says 'red' about test_image.png, expected.json says 'green'"),
         ({"logits": [4.0, 0.9, 0.0]}, "differs from expected.json by 0.1, allowed 0.08"),
-        ({"logits": [4.0, 0.87, 0.0]}, None),  # within 2% of the spread
+        # Within 2% of the spread; e^4 / (e^4 + e^0.87 + 1) = 54.59815 / 57.98506.
+        ({"logits": [4.0, 0.87, 0.0], "confidence": 0.94159}, None),
         ({"model": "model.pt"}, "model.pt is missing"),
         ({"model": "../m.tflite"}, "../m.tflite is missing"),
     ],
@@ -230,31 +232,108 @@ def test_the_program_in_the_card_runs_as_it_stands(
 ) -> None:
     """In the unpacked folder, with numpy, Pillow and the runtime: it prints the class."""
     preprocess = Preprocess(2, 2, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), mode, "bicubic")
-    bundle = write_bundle(tmp_path / "bundle.zip", **_inputs(tmp_path, preprocess, input_scale))
-    with zipfile.ZipFile(bundle.path) as archive:
-        archive.extractall(tmp_path / "unpacked")
-    card = (tmp_path / "unpacked" / "MODEL_CARD.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert len(program.splitlines()) <= 12
-    # The whole output instead of the name alone, so that a wrong resize is noticed.
-    program = program.replace("[y.argmax()])", "[y.argmax()], y.tolist())")
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", program],
-        capture_output=True, text=True, cwd=tmp_path / "unpacked", check=True,
-    )  # fmt: skip
-    expected = json.loads((tmp_path / "unpacked" / "expected.json").read_text())
-    label, values = done.stdout.strip().split(" ", 1)
+    printed, expected = _run_card(tmp_path, _inputs(tmp_path, preprocess, input_scale))
+    label, probability, values = printed.strip().split(" ", 2)
     assert label == expected["class"] == "red"
+    assert float(probability) == pytest.approx(expected["confidence"], abs=1e-5)
     assert json.loads(values) == pytest.approx(expected["logits"], abs=1e-5)
 
 
-def _inputs(folder: Path, preprocess: Preprocess, input_scale: float | None) -> dict[str, Any]:
+# Logits 4, 0.8, 0 at temperature 2: e^2 / (e^2 + e^0.4 + 1) = 7.38906 / 9.88088 = 0.74781, and
+# the energy without it: ln(e^4 + e^0.8 + 1) = ln(57.82369) = 4.05740.
+@pytest.mark.parametrize(
+    ("sure", "score", "said"),
+    [
+        (Confidence(2.0, "probability", 0.74), 0.74781, "sure"),
+        (Confidence(2.0, "probability", 0.75), 0.74781, "unsure"),
+        (Confidence(2.0, "energy", 4.05), 4.05740, "sure"),
+        (Confidence(2.0, "energy", 4.06), 4.05740, "unsure"),
+        (Confidence(2.0, "max_logit", 4.1), 4.0, "unsure"),
+    ],
+)
+def test_temperature_and_threshold_are_in_card_and_expectation(
+    tmp_path: Path, sure: Confidence, score: float, said: str
+) -> None:
+    preprocess = Preprocess(2, 2, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    inputs = _inputs(tmp_path, preprocess, None, sure)
+    inputs["model_card"]["confidence"] = ["95.1% of the test images are answered."]
+    printed, expected = _run_card(tmp_path, inputs)
+    assert expected["confidence"] == pytest.approx(score, abs=1e-4)
+    assert expected["rejected"] is (said == "unsure")
+    label, probability, found, _ = printed.strip().split(" ", 3)
+    assert (label, found) == ("red", said)
+    assert float(probability) == pytest.approx(0.74781, abs=1e-5)
+    assert verify_bundle(tmp_path / "bundle.zip") == []
+    card = _card(tmp_path / "again.zip", inputs)
+    assert f"is below {sure.reject_below:.4g} (`reject_below` in `preprocess.json`)." in card
+    assert "softmax(logits / 2)" in card
+    assert "- 95.1% of the test images are answered." in card
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"confidence": 0.5}, "confidence 0.5, rejected False; by preprocess.json its logits have"),
+        ({"rejected": True}, "and are answered"),
+        ({"confidence": None}, "confidence None, rejected False;"),
+        # e^4 / (e^4 + e^0.8 + 1) = 54.59815 / 57.82369
+        ({"confidence": 0.94422}, None),
+    ],
+)
+def test_a_confidence_that_preprocess_json_does_not_give_is_named(
+    inputs: dict[str, Any], tmp_path: Path, change: dict[str, Any], problem: str | None
+) -> None:
+    write_bundle(
+        tmp_path / "bundle.zip", **{**inputs, "expected": {**inputs["expected"], **change}}
+    )
+    problems = verify_bundle(tmp_path / "bundle.zip")
+    assert len(problems) == (problem is not None)
+    assert problem is None or problem in problems[0]
+
+
+def test_a_threshold_that_is_none_is_named(inputs: dict[str, Any], tmp_path: Path) -> None:
+    inputs["preprocess"]["reject_by"] = "feeling"
+    with pytest.raises(EdgeKDError, match="reject_by is 'feeling', expected one of probability"):
+        write_bundle(tmp_path / "bundle.zip", **inputs)
+
+
+def test_a_bundle_from_before_verifies(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """Neither temperature nor threshold, and nothing about them in expected.json."""
+    del inputs["preprocess"]["reject_by"], inputs["preprocess"]["outputs"][0]["temperature"]
+    del inputs["expected"]["confidence"], inputs["expected"]["rejected"]
+    write_bundle(tmp_path / "bundle.zip", **inputs)
+    assert verify_bundle(tmp_path / "bundle.zip") == []
+
+
+def _run_card(folder: Path, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Returns what the card's program prints in the unpacked bundle, and its expected.json."""
+    bundle = write_bundle(folder / "bundle.zip", **inputs)
+    with zipfile.ZipFile(bundle.path) as archive:
+        archive.extractall(folder / "unpacked")
+    card = (folder / "unpacked" / "MODEL_CARD.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(program.splitlines()) <= 14
+    # The whole output too, so that a wrong resize is noticed.
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program.rstrip() + ";print(y.tolist())"],
+        capture_output=True, text=True, cwd=folder / "unpacked", check=True,
+    )  # fmt: skip
+    expected = json.loads((folder / "unpacked" / "expected.json").read_text())
+    return done.stdout.replace("\n", " "), expected
+
+
+def _inputs(
+    folder: Path,
+    preprocess: Preprocess,
+    input_scale: float | None,
+    confidence: Confidence | None = None,
+) -> dict[str, Any]:
     weights = np.tile(np.eye(3), 4)  # each colour summed over the four pixels
     model = tiny_tflite(
         folder / "m.tflite", weights, np.zeros(3), (1, 2, 2, 3), input_scale=input_scale
     )
     runner = runtimes.load(model)
-    settings = to_json(preprocess, runner.inputs[0], runner.outputs[0])
+    settings = to_json(preprocess, runner.inputs[0], runner.outputs[0], confidence)
     image = folder / "some picture.PNG"
     Image.new("RGB", (9, 5), (255, 51, 0)).save(image, format="PNG")
     run = {

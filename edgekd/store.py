@@ -125,6 +125,25 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Adds to a file; one that is stopped may leave a part of it.
+
+    Raises:
+        DiskError: the disk is full, or the file cannot be written.
+    """
+    try:
+        with path.open("ab") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON whole or not at all; records become dicts."""
     write_text(path, json.dumps(to_dict(value), indent=1, ensure_ascii=False) + "\n")

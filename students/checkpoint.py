@@ -61,7 +61,10 @@ def load(path: Path) -> tuple[torch.nn.Module, StudentCheckpoint]:
             f"{path}: checkpoint schema {values.get('schema')!r}, this edgekd reads {SCHEMA}"
         )
     if file_sha256(path) != values["sha256"]:
-        raise EdgeKDError(f"{path}: its sha256 is not the one in {path.stem}.json; train it again")
+        raise EdgeKDError(
+            f"{path}: its sha256 is not the one in {path.stem}.json. Delete both and start again: "
+            "its stage trains it anew"
+        )
     network, _ = models.build(values["architecture"], values["num_classes"])
     if values["pruning"]:
         from students.prune import replay

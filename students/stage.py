@@ -193,7 +193,10 @@ def load_student(store: RunStore, name: str) -> tuple[torch.nn.Module, StudentCh
 
 @dataclass(frozen=True)
 class _Job:
-    """What every training of a stage shares; `evaluate` is None without tune labels."""
+    """What every training of a stage shares; `evaluate` is None without tune labels.
+
+    `images` is the digest of the images it trains and tunes on, with their labels.
+    """
 
     data: TrainingData
     evaluate: Evaluate | None
@@ -202,6 +205,7 @@ class _Job:
     store: RunStore
     seed: int
     progress: Progress
+    images: str
 
     def only(self, wanted_N: np.ndarray) -> _Job:
         return replace(self, data=self.data.only(np.flatnonzero(wanted_N)))
@@ -234,7 +238,8 @@ def _job(
     labels = np.array([-1 if item.label is None else item.label for item in train], dtype=np.int64)
     data = TrainingData(pixels, targets["probs"][rows], targets["weight"][rows], labels)
     tune = [item for item in manifest.of("tune") if item.label is not None]
-    job = _Job(data, None, manifest.task.num_classes, config, store, seed, progress)
+    images = digest([(item.id, item.label) for item in [*train, *tune]])
+    job = _Job(data, None, manifest.task.num_classes, config, store, seed, progress, images)
     if not tune:
         return job
     tune_pixels = image_cache(tune, folder, preprocess, store, progress)
@@ -333,7 +338,7 @@ def _run(
 
     targets = file_sha256(job.store.path("targets", "targets.npz"))
     settings = [to_dict(recipe), augment.model_dump(), job.config.model_dump(mode="json")]
-    key = digest([settings, targets, job.seed, salt])[:12]
+    key = digest([settings, targets, job.images, job.seed, salt])[:12]
     state = job.store.path("checkpoints", f"{name}.{key}.state")
     preprocess = default_preprocess(job.config.image_size)
     return train(
@@ -343,8 +348,8 @@ def _run(
 
 
 def _remove_states(store: RunStore, name: str) -> None:
-    for state in store.path("checkpoints").glob(f"{name}*.state"):
-        state.unlink()
+    """Once the stage counts as finished: a kill before that must not cost the training."""
+    store.scratch(*store.path("checkpoints").glob(f"{name}.*.state"))
 
 
 def _recipe(config: DistillConfig, steps: int) -> Recipe:

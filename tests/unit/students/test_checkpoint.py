@@ -72,7 +72,9 @@ def test_other_weights_than_recorded_are_refused(network: torch.nn.Module, tmp_p
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(EdgeKDError, match=r"its sha256 is not the one in x.json; train it again"):
+    with pytest.raises(
+        EdgeKDError, match=r"its sha256 is not the one in x.json. Delete both and start again"
+    ):
         checkpoint.load(path)
 
 

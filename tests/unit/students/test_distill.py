@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from edgekd.progress import Progress, silent
 from edgekd.records import Preprocess
+from students import distill as distill_module
 from students import models
 from students.data import Augment, AugmentConfig, TrainingData
 from students.distill import Recipe, Training, train
@@ -116,6 +118,89 @@ def test_stopped_at_its_second_evaluation_and_resumed_it_ends_bit_for_bit_the_sa
     assert same(weights(resumed), weights(whole))
     assert result.history == whole_result.history
     assert result.best_metrics == whole_result.best_metrics
+
+
+class StopAfter:
+    """A progress that stops the training after a step."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("stop", "kept"), [(3, 0), (4, 3), (6, 3), (7, 6)])
+def test_it_is_saved_at_the_end_of_every_epoch(
+    stop: int, kept: int, data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 images in batches of 8: an epoch is 3 steps, and an evaluation comes after 8 alone."""
+    monkeypatch.setattr(distill_module, "_SAVE_SHARE", 0)
+    recipe = replace(RECIPE, steps=8, evaluations=1)
+    whole, whole_result = run(data, tmp_path / "whole.state", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "cut.state", recipe, progress=StopAfter(stop))
+    done: list[int] = []
+    resumed, result = run(
+        data, tmp_path / "cut.state", recipe, progress=lambda step, total, what: done.append(step)
+    )
+    assert done[0] == kept + 1
+    assert same(weights(resumed), weights(whole))
+    assert result.history == whole_result.history  # the mean loss of all 8 steps
+
+
+def test_saving_takes_no_more_than_its_share(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a share that no epoch here reaches, the first one and the evaluation are left."""
+    monkeypatch.setattr(distill_module, "_SAVE_SHARE", 1e9)
+    saved: list[int] = []
+    real = distill_module._Saved.save
+    monkeypatch.setattr(
+        distill_module._Saved, "save", lambda self, step: (saved.append(step), real(self, step))
+    )
+    run(data, tmp_path / "x.state", replace(RECIPE, steps=12, evaluations=1))
+    assert saved == [3, 12]
+
+
+def test_what_dropout_draws_goes_on_where_it_was(data: TrainingData, tmp_path: Path) -> None:
+    def train_with_dropout(state: Path, progress: Progress = silent) -> dict[str, torch.Tensor]:
+        network: Any = fresh()
+        network.drop_rate = 0.5
+        torch.rand(int(state.stat().st_size) if state.is_file() else 1)  # whatever came before
+        train(
+            network, data, PREPROCESS, Augment(PLAIN), RECIPE, 0, None, state, progress, "student"
+        )
+        return weights(network)
+
+    whole = train_with_dropout(tmp_path / "whole.state")
+    assert not same(whole, weights(run(data, tmp_path / "none.state")[0]))
+    with pytest.raises(KeyboardInterrupt):
+        train_with_dropout(tmp_path / "cut.state", StopAfter(4))
+    assert same(train_with_dropout(tmp_path / "cut.state"), whole)
+
+
+@pytest.mark.parametrize("content", [b"", b"half a state", None])
+def test_a_state_that_cannot_be_read_starts_again(
+    content: bytes | None, data: TrainingData, tmp_path: Path
+) -> None:
+    """Damaged, or of another edgekd (None)."""
+    whole, _ = run(data, tmp_path / "whole.state")
+    state = tmp_path / "x.state"
+    if content is None:
+        torch.save({"step": 4}, state)
+    else:
+        state.write_bytes(content)
+    done: list[int] = []
+    network, _ = run(data, state, progress=lambda step, total, what: done.append(step))
+    assert done[0] == 1
+    assert same(weights(network), weights(whole))
+
+
+def test_after_a_training_small_numbers_count_again(data: TrainingData, tmp_path: Path) -> None:
+    run(data, tmp_path / "x.state")
+    assert float(torch.tensor([1e-39]) * torch.tensor([0.5])) > 0
 
 
 def test_a_finished_training_is_read_and_not_repeated(data: TrainingData, tmp_path: Path) -> None:

@@ -65,7 +65,12 @@ class Folder:
         config = CONFIG.model_copy(update=values)
         paths, result = stage.distill(self.manifest, self.images, config, self.store, 0)
         assert [path.name for path in paths] == ["student.safetensors", "student.json"]
+        self.finish("distill", paths)
         return result
+
+    def finish(self, name: str, outputs: list[Path]) -> None:
+        """As the pipeline does once a stage ended: what it saved on the way goes."""
+        self.store.finish_stage(name, "key", outputs, None, {})
 
     def num_states(self) -> int:
         return len(list(self.store.path("checkpoints").glob("*.state")))
@@ -139,6 +144,9 @@ def test_a_stopped_stage_goes_on_and_ends_the_same(folder: Folder, tmp_path: Pat
     _, result = stage.distill(*arguments)
     assert steps == [1, 2, 3, 3, 4]  # the third was not saved yet
     assert result["checkpoint"]["sha256"] == whole
+    _, again = stage.distill(*arguments)  # killed before its record was written
+    assert steps == [1, 2, 3, 3, 4]
+    assert again == result
 
 
 def test_a_state_of_another_training_is_not_taken(folder: Folder) -> None:
@@ -151,6 +159,7 @@ def test_a_state_of_another_training_is_not_taken(folder: Folder) -> None:
 def test_labels_alone_never_sees_a_target(folder: Folder) -> None:
     arguments = (folder.manifest, folder.images, CONFIG, 1, folder.store, 0)
     paths, first = stage.labels_alone(*arguments)
+    folder.finish("baseline", paths)
     assert paths[0].name == "labels_alone.safetensors"
     assert first["chosen"]["images"] == NUM_TRAIN // 3
     assert first["history"][-1]["step"] == 3  # the one that pruning adds
@@ -181,6 +190,8 @@ def test_pruning_starts_from_the_student_and_names_it(folder: Folder) -> None:
     assert record.num_macs <= 0.5 * parent["num_macs"]
     assert record.num_macs == models.num_macs(pruned, 32) == result["checkpoint"]["num_macs"]
     assert [entry["step"] for entry in result["history"]] == [1, 2]
+    assert folder.num_states() == 1
+    folder.finish("prune", paths)
     assert folder.num_states() == 0
     assert stage.load_student(folder.store, "student")[1].sha256 == parent["sha256"]
 

@@ -5,6 +5,7 @@ N images, B batch, H W height and width, K classes.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from edgekd.config import Section
 from edgekd.preprocess import normalized, open_image, resized
 from edgekd.progress import Progress
 from edgekd.records import Item, Preprocess, to_dict
-from edgekd.store import RunStore, atomic_path, digest
+from edgekd.store import RunStore, append, digest, write_bytes
+
+_BLOCK = 100  # images between two writes of the cache; a stopped one repeats one block at most
 
 
 class AugmentConfig(Section):
@@ -63,20 +66,48 @@ def image_cache(
 ) -> np.ndarray:
     """Returns the resized images, uint8 [N, H, W, 3], memory-mapped from the run's cache.
 
-    Built once for a list of items and a size; only resizing is cached, never normalization.
+    Built once for a list of items and a size; only resizing is cached, never normalization. One
+    that was stopped goes on after its last whole block.
     """
     key = digest([[item.id for item in items], to_dict(preprocess)])[:16]
     path = store.path("cache", f"images-{preprocess.height}px-{key}.npy")
-    if not path.is_file():
-        shape = (len(items), preprocess.height, preprocess.width, 3)
-        with atomic_path(path) as temporary:
-            pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-            for row, item in enumerate(items):
-                pixels[row] = resized(open_image(folder / item.path), preprocess)
-                if row % 100 == 99 or row + 1 == len(items):
-                    progress(row + 1, len(items), "images resized")
-            pixels.flush()
+    shape = (len(items), preprocess.height, preprocess.width, 3)
+    if not _is_whole(path, shape):
+        part = path.with_suffix(".part")
+        for start in range(_start_or_go_on(part, shape), len(items), _BLOCK):
+            block = items[start : start + _BLOCK]
+            pixels = [resized(open_image(folder / item.path), preprocess) for item in block]
+            append(part, np.stack(pixels).tobytes())
+            progress(start + len(block), len(items), "images resized")
+        os.replace(part, path)
     return np.load(path, mmap_mode="r")
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    wanted = len(_header(shape)) + int(np.prod(shape))
+    return path.is_file() and path.stat().st_size == wanted
+
+
+def _start_or_go_on(part: Path, shape: tuple[int, ...]) -> int:
+    """Returns how many images a file holds whole: a .npy header, then a row an image.
+
+    Written in order rather than into a map: on a full disk a write fails, a map kills the process.
+    """
+    header, row = _header(shape), int(np.prod(shape[1:]))
+    done = (part.stat().st_size - len(header)) // row if part.is_file() else 0
+    if done > 0:
+        os.truncate(part, len(header) + done * row)
+        return done
+    write_bytes(part, header)
+    return 0
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
 
 
 class Augment:

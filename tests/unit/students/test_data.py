@@ -126,3 +126,53 @@ def test_the_cache_is_made_once_and_anew_for_another_size(
         assert len(opened) == 3
     assert image_cache(items, tmp_path, Preprocess(8, 8), store, silent).shape == (3, 8, 8, 3)
     assert image_cache(items[::-1], tmp_path, Preprocess(4, 4), store, silent)[0, 0, 0, 0] == 20
+
+
+def pictures(folder: Path, count: int) -> list[Item]:
+    items = [Item(f"id{n}", f"{n}.png", "train") for n in range(count)]
+    for n, item in enumerate(items):
+        Image.new("RGB", (9, 5), (10 * n, 0, 255)).save(folder / item.path)
+    return items
+
+
+class Opening:
+    """Opens images, counts them, and is stopped at the nth."""
+
+    def __init__(self, stop_at: int | None = None):
+        self.count, self.stop_at, self.real = 0, stop_at, data_module.open_image
+
+    def __call__(self, path: Path) -> Image.Image:
+        self.count += 1
+        if self.count == self.stop_at:
+            raise KeyboardInterrupt
+        return self.real(path)
+
+
+def test_a_cache_that_was_stopped_goes_on_after_its_last_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, size = pictures(tmp_path, 7), Preprocess(4, 4)
+    store, whole = RunStore(tmp_path / "run"), RunStore(tmp_path / "whole")
+    expected = np.array(image_cache(items, tmp_path, size, whole, silent))
+    monkeypatch.setattr(data_module, "_BLOCK", 2)
+    opening = Opening(stop_at=6)
+    monkeypatch.setattr(data_module, "open_image", opening)
+    with pytest.raises(KeyboardInterrupt):
+        image_cache(items, tmp_path, size, store, silent)
+    (part,) = store.path("cache").iterdir()
+    with part.open("ab") as stream:
+        stream.write(b"torn")  # a kill in the middle of a write
+    opening.count, opening.stop_at = 0, None
+    assert (image_cache(items, tmp_path, size, store, silent) == expected).all()
+    assert opening.count == 3  # 4 of 7 were whole
+    (made,), (reference,) = (list(s.path("cache").iterdir()) for s in (store, whole))
+    assert made.read_bytes() == reference.read_bytes()
+
+
+def test_a_cache_that_was_cut_is_made_again(tmp_path: Path) -> None:
+    items, size = pictures(tmp_path, 3), Preprocess(4, 4)
+    store = RunStore(tmp_path / "run")
+    expected = np.array(image_cache(items, tmp_path, size, store, silent))
+    (path,) = store.path("cache").iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert (image_cache(items, tmp_path, size, store, silent) == expected).all()

@@ -32,7 +32,10 @@ _ROWS_A_GROUP = 8192
 def save(captions: Iterable[Caption], path: Path) -> int:
     """Writes the captions as they come, a row group at a time; returns how many."""
     count = 0
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA) as writer:
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, _SCHEMA, write_page_checksum=True) as writer,
+    ):
         rows: list[dict[str, object]] = []
         for caption in captions:
             rows.append(vars(caption))
@@ -48,15 +51,15 @@ def load(path: Path) -> Iterable[Caption]:
     """Yields the captions of a file, a row group at a time.
 
     Raises:
-        DataError: not a captions file.
+        DataError: not a captions file, or a damaged one.
     """
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        missing = set(_SCHEMA.names) - set(file.schema_arrow.names)
+        if missing:
+            raise DataError(f"{path}: expected the columns of captions, missing {sorted(missing)}")
+        for batch in file.iter_batches(_ROWS_A_GROUP, columns=_SCHEMA.names):
+            for row in batch.to_pylist():
+                yield Caption(**row)
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not readable as parquet ({error})") from error
-    missing = set(_SCHEMA.names) - set(file.schema_arrow.names)
-    if missing:
-        raise DataError(f"{path}: expected the columns of captions, missing {sorted(missing)}")
-    for batch in file.iter_batches(_ROWS_A_GROUP, columns=_SCHEMA.names):
-        for row in batch.to_pylist():
-            yield Caption(**row)

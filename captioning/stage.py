@@ -150,7 +150,7 @@ def caption(
         seed,
     )
     count = captions_io.save(spoken, raw)
-    speak.remove_blocks(blocks)
+    store.scratch(blocks)
     summary = {
         "num_captions": count,
         "teacher": teacher.kind,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -51,11 +50,6 @@ def observe(
         parts.append(dict(np.load(path)))
         progress(start + len(block), len(items), "images")
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def remove_blocks(blocks: Path) -> None:
-    """Removes the block files once everything is in one file."""
-    shutil.rmtree(blocks, ignore_errors=True)
 
 
 def names_head(

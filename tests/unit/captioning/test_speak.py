@@ -93,5 +93,3 @@ def test_observations_are_in_order_and_saved_by_block(items: list[Item], tmp_pat
     grown = [*items, dataclasses.replace(items[0], id="new")]
     observe(grown, tmp_path, backbone)
     assert backbone.seen == NUM_ITEMS + 3  # only the last block
-    speak.remove_blocks(tmp_path / "blocks")
-    assert not (tmp_path / "blocks").exists()

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from edgekd import machine
+from edgekd.held_out import held_out
 from edgekd.manifest import Manifest
 from edgekd.run_config import RunConfig
 from edgekd.running import Run
@@ -63,7 +64,8 @@ def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
         calibrating = min(config.export.calibration_images, len(manifest.of("train")))
         return calibrating * (_num_students(config, manifest) + config.export.teacher)
     if stage == "evaluate":
-        return num_files(config, manifest) * _num_evaluated(manifest)
+        all_files = num_files(config, manifest) * _num_evaluated(manifest)
+        return all_files + _num_choosable(config) * _num_for_confidence(config, manifest)
     return 0
 
 
@@ -80,10 +82,10 @@ def disk_bytes(stage: str, config: RunConfig, manifest: Manifest) -> int | None:
 
 
 def num_files(config: RunConfig, manifest: Manifest) -> int:
-    """Returns how many exported files are looked at."""
-    students = 1 + config.prune.enabled
-    each = len(config.export.formats) * students + _has_baseline(config, manifest)
-    return each * len(config.export.precisions) + config.export.teacher
+    """Returns how many exported files are looked at; of the teacher it is the int8 one."""
+    teacher = int(config.export.teacher)
+    students = _num_networks_in_formats(config, manifest) - teacher
+    return students * len(config.export.precisions) + teacher
 
 
 def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, str]:
@@ -100,9 +102,14 @@ def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, st
         return _steps(config, manifest, config.distill.steps + extra), "steps"
     if stage == "prune":
         return recovery, "steps"
-    if stage in ("export", "quantize", "bench"):
+    if stage == "export":
+        return _num_networks_in_formats(config, manifest), "files"
+    if stage == "quantize":
+        alone = "int8" not in config.export.precisions  # the teacher's, alone
+        return 1 if alone else _num_networks_in_formats(config, manifest), "files"
+    if stage == "bench":
         return num_files(config, manifest), "files"
-    return num_files(config, manifest) * _num_evaluated(manifest), "answers"
+    return images_read("evaluate", config, manifest), "answers"
 
 
 def _steps(config: RunConfig, manifest: Manifest, full: int) -> int:
@@ -120,6 +127,30 @@ def _num_labelled(manifest: Manifest, *splits: Any) -> int:
 
 def _num_evaluated(manifest: Manifest) -> int:
     return _num_labelled(manifest, "val", "test") or min(200, len(manifest.of("train")))
+
+
+def _num_choosable(config: RunConfig) -> int:
+    """Files of students in the format and precision of the bundle."""
+    return 1 + config.prune.enabled
+
+
+def _num_for_confidence(config: RunConfig, manifest: Manifest) -> int:
+    """Images that temperature and threshold are fitted on, at most, and outliers."""
+    from export import reject
+
+    if not config.reject.enabled:
+        return 0
+    num_tune = _num_labelled(manifest, "tune")
+    held = len(held_out(manifest)) or len(manifest.of("train"))
+    fitted = num_tune if num_tune >= reject.MIN_LABELS else min(held, reject.MAX_IMAGES)
+    outliers = config.reject.outliers
+    return fitted + (len(reject.outlier_files(outliers)) if outliers is not None else 0)
+
+
+def _num_networks_in_formats(config: RunConfig, manifest: Manifest) -> int:
+    """Students in every format, the baseline in one, the teacher in one."""
+    students = len(config.export.formats) * (1 + config.prune.enabled)
+    return students + _has_baseline(config, manifest) + config.export.teacher
 
 
 def _has_baseline(config: RunConfig, manifest: Manifest) -> bool:

@@ -138,7 +138,7 @@ def _reason(group: str, name: str, then: Any, now: Any) -> str:
         return f"{name} found something else" if now is not None else f"{name} is switched off"
     if then is _GONE or now is _GONE:
         return f"{name} is {'needed now' if then is _GONE else 'no longer needed'}"
-    return f"{name} is not the one it was"
+    return f"{name} is not what it was"
 
 
 def _shown(value: Any) -> str:

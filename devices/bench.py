@@ -48,7 +48,7 @@ def bench_file(
     target = find_target(device)
     graph = read_graph(path)
     request = {"path": str(path), "runs": runs, "warmup": warmup, "threads": threads,
-               "min_seconds": min_seconds, "seed": _SEED}  # fmt: skip
+               "min_seconds": min_seconds, "seed": _SEED, "parent": os.getpid()}  # fmt: skip
     measured, log = _ask_worker(path, request, timeout_seconds)
     return BenchmarkResult(
         model=path.name,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +24,7 @@ from edgekd.metrics import latency_summary
 from edgekd.records import TensorSpec
 
 MARK = "edgekd-bench:"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _RUNTIME_MODULES = {
     ".tflite": ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"),
     ".onnx": ("onnxruntime",),
@@ -32,8 +35,10 @@ _NUMPY_NAMES = {"tensor(bool)": "bool", "tensor(double)": "float64", "tensor(uin
 
 def main() -> int:
     """Answers the request on stdin; returns the exit code."""
+    request = json.loads(sys.stdin.read())
+    _die_with(request.pop("parent"))
     try:
-        _say({"result": measure(**json.loads(sys.stdin.read()))})
+        _say({"result": measure(**request)})
     except EdgeKDError as error:
         _say({"error": str(error)})
         return 1
@@ -86,6 +91,17 @@ def random_inputs(specs: list[TensorSpec], seed: int) -> list[np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     return [_random_array(spec, rng) for spec in specs]
+
+
+def _die_with(parent: int) -> None:
+    """Ends this process as soon as the one that asked is gone, killed or not; Linux only."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # gone before we asked
+        os._exit(1)
 
 
 def _random_array(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from devices.bench import bench_file
@@ -196,6 +200,43 @@ def test_random_inputs_fit_their_dtype_and_are_the_same_every_time() -> None:
 def test_texts_cannot_be_made_up() -> None:
     with pytest.raises(EdgeKDError, match=r"input 't': no random values can be made for tensor"):
         random_inputs([TensorSpec("t", (1,), "tensor(string)")], seed=0)
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from devices.bench import bench_file
+print("asking", flush=True)
+bench_file(Path(sys.argv[1]), runs=1, min_seconds=120)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of it")
+def test_the_worker_goes_when_the_one_that_asked_is_killed(tmp_path: Path) -> None:
+    asking = subprocess.Popen(
+        [sys.executable, "-c", ASKING, str(_model(tmp_path, "onnx"))], stdout=subprocess.PIPE
+    )
+    try:
+        worker = _child_of(asking, "bench_worker")
+        asking.kill()
+        asking.wait()
+        gone, _ = psutil.wait_procs([worker], timeout=10)
+        assert gone == [worker]
+    finally:
+        asking.kill()
+        asking.wait()
+
+
+def _child_of(process: subprocess.Popen[bytes], name: str) -> psutil.Process:
+    """Returns the child whose command line names it, once it is at work."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if name in " ".join(child.cmdline()) and child.cpu_times().user > 0.5:
+                    return child
+        time.sleep(0.02)
+    raise AssertionError("no worker was started")
 
 
 def _model(folder: Path, kind: str) -> Path:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from edgekd.errors import EdgeKDError
 from edgekd.extras import require
-from edgekd.store import atomic_path
+from edgekd.store import atomic_path, scratch_folder, write_bytes
 
 
 def quantize_tflite(source: Path, target: Path, calibration_NHWC: np.ndarray) -> None:
@@ -36,8 +35,8 @@ def quantize_tflite(source: Path, target: Path, calibration_NHWC: np.ndarray) ->
             result = quantizer.quantize(calibrated)
     except (ValueError, RuntimeError) as error:
         raise EdgeKDError(f"{source.name}: cannot be quantized ({error})") from error
-    with atomic_path(target) as temporary:
-        result.export_model(str(temporary), overwrite=True)
+    # Not export_model: it writes through a memory map, and on a full disk that kills the process.
+    write_bytes(target, result.quantized_model)
 
 
 def quantize_onnx(source: Path, target: Path, calibration_NHWC: np.ndarray) -> None:
@@ -59,8 +58,8 @@ def quantize_onnx(source: Path, target: Path, calibration_NHWC: np.ndarray) -> N
             image = next(self._images, None)
             return None if image is None else {"image": image[None]}
 
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder, atomic_path(target) as temporary:
-        prepared = Path(folder) / "prepared.onnx"
+    with scratch_folder(target) as folder, atomic_path(target) as temporary:
+        prepared = folder / "prepared.onnx"
         try:
             shape_inference.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
             quantization.quantize_static(

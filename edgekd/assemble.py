@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgekd import __version__, machine, metrics
+from edgekd import __version__, confidence_words, machine, metrics
 from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
 from edgekd.records import BenchmarkResult, ExportedModel, Item, ReportRow, Share, to_dict
@@ -59,6 +59,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
             "teacher": teacher,
             "targets": _targets(facts),
             "confusion": _confusion(chosen),
+            "confidence": chosen.metrics.get("confidence"),
             "captions": facts.results["filter"] | {"samples": _samples(facts)},
             "distillation": _distillation(facts),
             "stages": costs,
@@ -106,7 +107,7 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
     if "parity" in chosen.metrics:
         agreement = chosen.metrics["parity"]["agreement"]
         figures.append({"name": "agreement with the fp32 file", "value": agreement})
-    head = facts.results["caption"]["head"]
+    head, found = facts.results["caption"]["head"], chosen.metrics.get("confidence")
     return {
         "name": config["name"],
         "intended_use": "Telling apart images of: " + ", ".join(facts.manifest.task.classes) + ".",
@@ -124,8 +125,8 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
             "licence": ", ".join(sorted({w["licence"] for w in _weights(facts) if w["used"]})),
             "note": f"probe: {head['probe']}",
         },
+        "confidence": confidence_words.sentences(found) if found else [],
         "limits": [
-            "Answers one of the classes for every image, also for one that shows none of them.",
             "Accuracy was measured on images like the training images; others may do worse.",
             "model.onnx takes float32 input of the same layout and normalization.",
         ],

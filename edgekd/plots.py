@@ -121,6 +121,46 @@ def confusion(counts: list[list[int]], classes: list[str]) -> Plot | None:
     )
 
 
+def coverage(found: dict[str, Any]) -> Plot | None:
+    """Returns coverage against accuracy, and against outliers rejected; None without test images.
+
+    Coverages that fewer than ten images make are left out: their accuracy is chance.
+    """
+    test = found["test"]
+    if test is None:
+        return None
+    floor = 10 / test["coverage"]["n"]
+    points = [point for point in test["curve"] if point["coverage"] >= min(floor, 1)]
+    curves: dict[str, tuple[str, str, Any]] = {
+        "right among the answered": ("accuracy", _STUDENT, "-")
+    }
+    if all("outliers_rejected" in point for point in points):
+        curves["outliers rejected"] = ("outliers_rejected", _TEACHER, (0, (5, 2)))
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        across = [point["coverage"] * 100 for point in points]
+        for label, (key, colour, style) in curves.items():
+            shares = [point[key] * 100 for point in points]
+            axes.plot(across, shares, color=colour, linestyle=style, linewidth=1.8, label=label)
+        _mark_threshold(axes, found)
+        axes.set_xlabel("test images answered, %")
+        axes.set_ylabel("%")
+        axes.legend(fontsize=9)
+
+    at = test["coverage"]["value"]
+    right = test["accuracy_answered"]
+    words = "no answer" if right is None else f"{right['value']:.1%} of them right"
+    return Plot(
+        _render("coverage-plot", draw, height=3.2),
+        alt=f"Line chart of the share of right answers over the share of test images answered. At "
+        f"the threshold {at:.1%} are answered, {words}; with all answered "
+        f"{test['accuracy']['value']:.1%} are right.",
+        caption="From the surest answers alone, left, to all, right. The upright line is the "
+        "threshold.",
+    )
+
+
 def training(history: dict[str, list[dict[str, Any]]]) -> list[Plot]:
     """Returns the loss and the tune accuracy over the steps, each where there are figures."""
     plots = []
@@ -240,6 +280,12 @@ def _mark_chosen(axes: Any, row: dict[str, Any]) -> None:
         parse_math=False,
         zorder=4,
     )
+
+
+def _mark_threshold(axes: Any, found: dict[str, Any]) -> None:
+    if found["reject_below"] is not None:
+        place = found["test"]["coverage"]["value"] * 100
+        axes.axvline(place, color=_INK, linewidth=1, linestyle=":")
 
 
 def _file_legend(rows: list[dict[str, Any]]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from edgekd import store
+from edgekd import confidence_words, store
 from edgekd.errors import EdgeKDError, UsageError
 from edgekd.records import to_dict
 from edgekd.report_format import (
@@ -100,6 +100,7 @@ def render_html(report: dict[str, Any]) -> str:
         "confusion": [plots.confusion(confusion["counts"], report["task"]["classes"])]
         if confusion
         else [],
+        "unsure": [plots.coverage(report["confidence"])] if report.get("confidence") else [],
         "training": [*plots.training(report["distillation"]["history"])],
         "stages": [plots.stage_seconds(report["stages"])],
     }
@@ -126,6 +127,8 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
     for gate in report["gates"]:
         mark, style = ("passed", "green") if gate["passed"] else ("FAILED", "bold red")
         console.print(Text.assemble((mark, style), f"  {gate['name']}: {gate_text(gate)}"))
+    if report.get("confidence"):
+        console.print(Text(confidence_words.summary(report["confidence"])))
 
 
 def _clean(report: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekd import confidence_words
 from edgekd.report_format import (
     DASH,
     compared,
@@ -50,6 +51,18 @@ _FILE_TERMS = [
         "Latency",
         "ms for one image, median and 95th percentile; measured on the device named, emulated "
         "by a stand-in for it, or estimated by a model of it.",
+    ),
+]
+
+_UNSURE_TERMS = [
+    ("Coverage", "share of the images that get an answer; the others are called unsure."),
+    (
+        "AUROC",
+        "chance that an image of the first kind scores above one of the second; 0.5 is a guess.",
+    ),
+    (
+        "At 95% coverage",
+        "share of the outliers that get an answer where 95% of the other images do; less is better.",
     ),
 ]
 
@@ -93,6 +106,7 @@ def sections(report: dict[str, Any]) -> list[Section]:
         _gates(report["gates"]),
         _files(report["rows"]),
         _confusion(report["confusion"], report["task"]["classes"]),
+        _unsure(report.get("confidence")),
         _teacher(report["teacher"]),
         _targets(report["targets"]),
         _labels(report["labels"]),
@@ -284,6 +298,78 @@ def _confusion(confusion: dict[str, Any] | None, classes: list[str]) -> Section 
         [] if rows else ["It made no error on the test images."],
         [table] if rows else [],
     )
+
+
+def _unsure(found: dict[str, Any] | None) -> Section | None:
+    if found is None:
+        return None
+    tables = [_scores_compared(found)] if _compared(found) else []
+    if found["test"] is not None or found["outliers"] is not None:
+        tables.insert(0, _at_the_threshold(found["test"], found["outliers"]))
+    return Section(
+        "unsure",
+        "Knowing when not to answer",
+        'Below a threshold the chosen file\'s answer counts as "unsure". It is set on images that '
+        "are none of these; the outliers, if any, are images of none of the classes.",
+        [" ".join(confidence_words.sentences(found)[:2]), *_calibration(found["test"])],
+        tables,
+        _UNSURE_TERMS,
+    )
+
+
+def _calibration(test: dict[str, Any] | None) -> list[str]:
+    if test is None:
+        return []
+    error = test["calibration_error"]
+    return [
+        f"Calibration error on the test images: {error['before']:.3f} without the temperature, "
+        f"{error['after']:.3f} with it."
+    ]
+
+
+def _at_the_threshold(test: dict[str, Any] | None, outliers: dict[str, Any] | None) -> Table:
+    named = [
+        ("Test images answered (coverage)", test and test["coverage"]),
+        ("Of these right", test and test["accuracy_answered"]),
+        ("Of all right", test and test["accuracy"]),
+        ("Of those rejected right", test and test["accuracy_rejected"]),
+        ("Outliers rejected", outliers and outliers["rejected"]),
+    ]
+    rows = [
+        [name, percent(value["value"]), interval(value), f"{value['n']:,}"]
+        for name, value in named
+        if value
+    ]
+    return Table(
+        "At the threshold", ["", "Share", "95% interval", "Images"], rows, frozenset({1, 2, 3})
+    )
+
+
+def _compared(found: dict[str, Any]) -> bool:
+    return any(value is not None for row in found["scores"] for value in list(row.values())[1:])
+
+
+def _scores_compared(found: dict[str, Any]) -> Table:
+    inliers = (found["outliers"] or {}).get("compared_with", "test")
+    columns = [
+        "Score",
+        "Right above wrong\nAUROC, test",
+        f"Above outliers\nAUROC, {inliers}",
+        "Outliers answered\nat 95% coverage",
+    ]
+    rows = [
+        [
+            confidence_words.SCORE_NAMES[row["score"]],
+            *(
+                DASH if row[key] is None else f"{row[key]:.3f}"
+                for key in ("mistakes_auroc", "auroc")
+            ),
+            percent(row["fpr_at_95_tpr"]),
+        ]
+        for row in found["scores"]
+    ]
+    used = [row["score"] for row in found["scores"]].index(found["reject_by"])
+    return Table("Scores to tell by", columns, rows, frozenset({1, 2, 3}), used)
 
 
 def _teacher(teacher: dict[str, Any]) -> Section:

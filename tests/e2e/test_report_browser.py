@@ -70,7 +70,7 @@ def test_page_fits_its_width(folder: Path, width: int) -> None:
     assert found["page_width"] == width
     assert found["outside"] == []
     assert (found["num_images"], found["num_broken"]) == (4, 0)
-    assert len(found["plot_heights"]) == 5
+    assert len(found["plot_heights"]) == 6
     assert min(found["plot_heights"]) > 150
     assert found["smallest_text"] >= 12
 

@@ -51,6 +51,10 @@ def bare(example: dict[str, Any]) -> dict[str, Any]:
     example["teacher"].update(accuracy=None, weights=[], note="")
     example["targets"].update(captions_only=None, scores_only=None, both=None, note="")
     example["confusion"] = None
+    example["confidence"].update(test=None, outliers=None)
+    example["confidence"]["fitted_on"].update(split="train", images=60, labels=0, learned=True)
+    for row in example["confidence"]["scores"]:
+        row.update(mistakes_auroc=None, auroc=None, fpr_at_95_tpr=None)
     example["captions"].update(num_made=0, num_kept=0, dropped={}, samples=[])
     example["distillation"]["labels_alone"] = None
     example["distillation"]["history"] = {
@@ -228,12 +232,12 @@ def test_page_loads_nothing_and_runs_nothing(example: dict[str, Any]) -> None:
 def test_page_is_marked_up_for_everyone(example: dict[str, Any]) -> None:
     page = Page(report.render_html(example))
     assert len(page.named("h1")) == 1
-    assert len(page.named("h2")) == len(page.named("section")) == 13
+    assert len(page.named("h2")) == len(page.named("section")) == 14
     assert all(attrs.get("scope") in ("col", "row") for attrs in page.named("th"))
     assert len(page.named("caption")) == len(page.named("table"))
     assert all(attrs.get("alt") for attrs in page.named("img"))
     drawn = [attrs for attrs in page.named("div") if attrs.get("class") == "plot"]
-    assert len(drawn) == len(page.named("svg")) == 5
+    assert len(drawn) == len(page.named("svg")) == 6
     assert all(attrs["role"] == "img" and len(attrs["aria-label"] or "") > 30 for attrs in drawn)
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -294,7 +298,7 @@ def test_names_are_shown_and_never_obeyed(example: dict[str, Any]) -> None:
 
 def test_every_markdown_row_has_as_many_cells_as_its_head(example: dict[str, Any]) -> None:
     tables = re.findall(r"(?:^\|.*\|\n)+", report.render_markdown(example), re.MULTILINE)
-    assert len(tables) == 12
+    assert len(tables) == 14
     for table in tables:
         bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().split("\n")}
         assert len(bars) == 1, table
@@ -388,6 +392,49 @@ def test_a_thousand_classes_show_the_most_confused(example: dict[str, Any]) -> N
     assert "and 980 more" in page
 
 
+def test_when_it_is_unsure(example: dict[str, Any]) -> None:
+    section = next(s for s in report_sections.sections(example) if s.anchor == "unsure")
+    at_threshold, compared = section.tables
+    assert at_threshold.rows == [
+        ["Test images answered (coverage)", "95.1%", "94.1 to 96.0%", "2,000"],
+        ["Of these right", "83.5%", "81.8 to 85.1%", "1,902"],
+        ["Of all right", "81.2%", "79.4 to 82.8%", "2,000"],
+        ["Of those rejected right", "35.7%", "26.9 to 45.6%", "98"],
+        ["Outliers rejected", "60.0%", "54.4 to 65.4%", "300"],
+    ]
+    assert compared.strong == 0
+    assert compared.rows[1] == ["largest logit", "0.811", "0.921", "38.0%"]
+    assert "0.058 without the temperature, 0.021 with it" in section.paragraphs[1]
+    example["confidence"]["reject_by"] = "energy"
+    again = next(s for s in report_sections.sections(example) if s.anchor == "unsure")
+    assert again.tables[1].strong == 2
+
+
+def test_an_unmeasured_threshold_has_no_table_and_no_plot(bare: dict[str, Any]) -> None:
+    section = next(s for s in report_sections.sections(bare) if s.anchor == "unsure")
+    assert section.tables == []
+    assert "The student has learned from them" in section.paragraphs[0]
+    assert plots.coverage(bare["confidence"]) is None
+
+
+def test_a_report_from_before_confidence_is_read(example: dict[str, Any]) -> None:
+    del example["confidence"]
+    anchors = [section.anchor for section in report_sections.sections(example)]
+    assert "unsure" not in anchors
+    assert len(Page(report.render_html(example)).named("svg")) == 5
+    report.print_summary(example, Console(file=StringIO(), width=80))
+
+
+def test_the_curve_leaves_out_what_chance_decides(example: dict[str, Any]) -> None:
+    """The first of its points is one image of 2,000: ten are needed."""
+    drawn = plots.coverage(example["confidence"])
+    assert drawn is not None
+    assert "At the threshold 95.1% are answered, 83.5% of them right" in drawn.alt
+    line = re.search(r'<g id="coverage-plot-line2d_\d+">\s*<path d="([^"]*)"[^>]*stroke: var\(--stu', drawn.svg)  # fmt: skip
+    assert line is not None
+    assert len(re.findall("[ML]", line.group(1))) == 6
+
+
 def test_many_skipped_files_are_counted_and_not_all_listed(example: dict[str, Any]) -> None:
     example["skipped"] = [{"path": f"{index}.png", "reason": "empty"} for index in range(25)]
     section = next(s for s in report_sections.sections(example) if s.anchor == "skipped")
@@ -413,6 +460,10 @@ def test_summary_fits_80_columns(example: dict[str, Any]) -> None:
         "0.58",
     ]
     assert "FAILED  accuracy floor: 81.2%, at least 82.0%" in lines
+    assert (
+        "unsure below 0.412: answers 95.1% of the test images, 83.5% of those right, turns "
+        "away 60.0% of 300 outliers"
+    ) in " ".join(lines).replace("  ", " ")
 
 
 def test_import_is_light() -> None:

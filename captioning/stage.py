@@ -45,6 +45,10 @@ class ComposedTeacherConfig(Section):
     )
 
 
+# Settings of the teacher that what it observes in an image depends on; the rest is what it says.
+SEEN_WITH = ("backbone", "image_size", "inverted")
+
+
 class CaptionConfig(Section):
     """Which teacher speaks, how often and at which temperatures."""
 
@@ -111,10 +115,12 @@ def caption(
     backbone = Backbone(teacher.backbone, teacher.weights).to(best_device())
     items = manifest.items
     settings = digest(
-        teacher.model_dump(mode="json", include={"backbone", "weights", "image_size", "inverted"})
+        [teacher.model_dump(mode="json", include=set(SEEN_WITH)), backbone.weights.sha256]
     )
     blocks = store.path("captions", f"blocks-{settings[:8]}")
-    observed = speak.observe(
+    observations = store.path("captions", "observations.npz")
+    before = speak.observed_before(items, observations, settings)
+    observed = before or speak.observe(
         items, folder, backbone, teacher_preprocess(teacher), blocks, config.block_size, progress
     )
     names, weights = None, [backbone.weights]
@@ -132,11 +138,10 @@ def caption(
         manifest.task.num_classes,
         seed,
     )
-    observations = store.path("captions", "observations.npz")
     logits = head.logits(observed["features"].astype(np.float32), observed["imagenet"])
     ids = [item.id for item in items]
     with atomic_path(observations) as temporary:
-        np.savez(temporary, ids=ids, logits=logits, **observed)  # type: ignore[arg-type]
+        np.savez(temporary, ids=ids, logits=logits, settings=settings, **observed)  # type: ignore[arg-type]
     head_path = store.path("captions", "teacher_head.npz")
     save_head(head, head_path)
     raw = store.path("captions", "raw.parquet")
@@ -153,6 +158,7 @@ def caption(
     store.scratch(blocks)
     summary = {
         "num_captions": count,
+        "num_observed": 0 if before else len(items),
         "teacher": teacher.kind,
         "backbone": teacher.backbone,
         "num_params": backbone.count_params(head.names_weight > 0) + head.num_params,

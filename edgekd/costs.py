@@ -9,7 +9,9 @@ import functools
 import os
 from typing import Any
 
-from edgekd import machine
+from captioning import stage as captioning
+from captioning.attributes import WORDS
+from edgekd import keys, machine
 from edgekd.held_out import held_out
 from edgekd.manifest import Manifest
 from edgekd.run_config import RunConfig
@@ -42,7 +44,7 @@ _COUNTED = (
     *("validate", "caption", "filter", "targets", "distill", "baseline", "prune"),
     *("export", "quantize", "evaluate", "bench"),
 )
-_TRAININGS = ("distill", "baseline", "prune")
+TRAININGS = ("distill", "baseline", "prune")
 
 
 def units(stage: str, current: Run) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
     """Returns how many image files a stage opens; of a training, where none are cached."""
     if stage in ("validate", "caption"):
         return len(manifest.items)
-    if stage in _TRAININGS:
+    if stage in TRAININGS:
         return len(manifest.of("train")) + _num_labelled(manifest, "tune")
     if stage == "quantize":
         calibrating = min(config.export.calibration_images, len(manifest.of("train")))
@@ -69,16 +71,41 @@ def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
     return 0
 
 
-def disk_bytes(stage: str, config: RunConfig, manifest: Manifest) -> int | None:
-    """Returns what a stage writes, where that follows from counts alone; else None."""
-    num_items, num_classes = len(manifest.items), manifest.task.num_classes
-    if stage == "targets":
-        # float32 [N, K]: mixed, from captions, from scores.
-        return num_items * num_classes * 4 * (2 if config.targets.evidence == "captions" else 3)
-    if stage == "distill":  # the cache of resized images, which later trainings share
-        side = config.distill.image_size
-        return images_read(stage, config, manifest) * side * side * 3
-    return None
+def keeps_observations(current: Run, earlier: dict[str, Any] | None) -> bool:
+    """Whether the caption stage finds what its teacher saw: it then only speaks anew."""
+    path = current.store.path("captions", "observations.npz")
+    if earlier is None or not path.is_file():
+        return False
+    made_of, before = keys.caption(current), earlier["made_of"]
+    seen_with = [f"caption.teacher.{name}" for name in captioning.SEEN_WITH]
+    weights = "caption.teacher.weights"
+    return (
+        made_of["images"]["images"] == before["images"]["images"]
+        and all(made_of["config"][name] == before["config"].get(name) for name in seen_with)
+        and made_of["files"].get(weights) == before["files"].get(weights)
+    )
+
+
+def targets_bytes(config: RunConfig, manifest: Manifest) -> int:
+    """Returns the size of targets.npz but its header.
+
+    float32 [N, K]: mixed, from captions, from scores; [N] weights, [N, A] attributes, [N] ids.
+    """
+    arrays = 2 if config.targets.evidence == "captions" else 3
+    a_row = (arrays * manifest.task.num_classes + 1 + len(WORDS)) * 4 + 64 * 4
+    return len(manifest.items) * a_row
+
+
+def cache_bytes(config: RunConfig, manifest: Manifest) -> int:
+    """Returns the size of the resized images that all trainings share."""
+    return images_read("distill", config, manifest) * config.distill.image_size**2 * 3
+
+
+def is_cached(current: Run) -> bool:
+    """Whether as many resized images lie in the run's cache as a training reads."""
+    pattern = f"images-{current.config.distill.image_size}px*"
+    there = sum(path.stat().st_size for path in current.store.path("cache").glob(pattern))
+    return there >= cache_bytes(current.config, current.manifest)
 
 
 def num_files(config: RunConfig, manifest: Manifest) -> int:

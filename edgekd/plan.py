@@ -150,22 +150,47 @@ def _costs(current: Run, stage: Stage, earlier: dict[str, Any] | None) -> dict[s
     """What it takes where it runs."""
     config, manifest = current.config, current.manifest
     units = costs.units(stage.name, current)
+    images = _images_read(current, stage.name, earlier)
     share = _share(units, earlier)
-    size = costs.disk_bytes(stage.name, config, manifest)
-    if size is None and earlier and share is not None:
-        size = round(share * sum(output["size_bytes"] for output in earlier["outputs"].values()))
     seconds = None
-    if earlier and share is not None and not earlier["resumed"] and _same_speed(units, earlier):
+    if earlier and share is not None and _same_work(units, images, earlier):
         seconds = share * earlier["cost"]["seconds"]
     captions = len(manifest.items) * config.caption.captions_per_image
     return {
         "units": units["count"],
         "of": units["of"],
-        "images": costs.images_read(stage.name, config, manifest),
+        "images": images,
         "captions": captions if stage.name == "caption" else 0,
-        "disk_bytes": size,
+        "disk_bytes": _disk_bytes(current, stage.name, share, earlier),
+        "cache_bytes": _cache_bytes(current, stage.name),
         "seconds": seconds,
     }
+
+
+def _images_read(current: Run, stage: str, earlier: dict[str, Any] | None) -> int:
+    """Image files that are opened: none where what was made of them is still there."""
+    if stage == "caption" and costs.keeps_observations(current, earlier):
+        return 0
+    if stage in costs.TRAININGS and (costs.is_cached(current) or stage != "distill"):
+        return 0
+    return costs.images_read(stage, current.config, current.manifest)
+
+
+def _disk_bytes(
+    current: Run, stage: str, share: float | None, earlier: dict[str, Any] | None
+) -> int | None:
+    """The outputs: counted, or those of the last run scaled; None where nothing is known."""
+    if stage == "targets":
+        return costs.targets_bytes(current.config, current.manifest)
+    if earlier is None or share is None:
+        return None
+    return round(share * sum(output["size_bytes"] for output in earlier["outputs"].values()))
+
+
+def _cache_bytes(current: Run, stage: str) -> int:
+    if stage != "distill" or costs.is_cached(current):
+        return 0
+    return costs.cache_bytes(current.config, current.manifest)
 
 
 def _share(units: dict[str, Any], earlier: dict[str, Any] | None) -> float | None:
@@ -175,8 +200,13 @@ def _share(units: dict[str, Any], earlier: dict[str, Any] | None) -> float | Non
     return float(units["count"] / earlier["units"]["count"])
 
 
-def _same_speed(units: dict[str, Any], earlier: dict[str, Any]) -> bool:
-    return bool(earlier["units"]["same_speed"] == units["same_speed"])
+def _same_work(units: dict[str, Any], images: int, earlier: dict[str, Any]) -> bool:
+    """Whether the earlier seconds say something: all of the work, of the same kind."""
+    found = earlier["result"]
+    observed = found.get("num_observed") if isinstance(found, dict) else None
+    same_kind = observed is None or (observed > 0) == (images > 0)
+    same_speed = bool(earlier["units"]["same_speed"] == units["same_speed"])
+    return same_kind and same_speed and not earlier["resumed"]
 
 
 def _totals(found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -184,7 +214,7 @@ def _totals(found: list[dict[str, Any]]) -> dict[str, Any]:
     working = [stage for stage in found if stage["action"] != "reuse"]
     return {
         key: sum(stage[key] or 0 for stage in working)
-        for key in ("images", "captions", "disk_bytes", "seconds")
+        for key in ("images", "captions", "disk_bytes", "cache_bytes", "seconds")
     } | {
         f"unknown_{key}": [stage["stage"] for stage in working if stage[key] is None]
         for key in ("disk_bytes", "seconds")

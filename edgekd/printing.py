@@ -207,6 +207,8 @@ def _takes(stage: dict[str, Any]) -> str:
         parts.append(f"{stage['images']:,} images read")
     if stage["disk_bytes"]:
         parts.append(f"{format_size(stage['disk_bytes'])} written")
+    if stage["cache_bytes"]:
+        parts.append(f"{format_size(stage['cache_bytes'])} in the cache")
     if stage["seconds"] is not None:
         parts.append(f"about {duration(stage['seconds'])}")
     return ", ".join(parts)
@@ -215,7 +217,8 @@ def _takes(stage: dict[str, Any]) -> str:
 def _all_it_takes(totals: dict[str, Any]) -> list[str]:
     """What is known in one line, and in the next of which stages it is not."""
     known = [f"{totals['captions']:,} captions", f"{totals['images']:,} images read"]
-    known += [f"{format_size(totals['disk_bytes'])} written"] if totals["disk_bytes"] else []
+    written = totals["disk_bytes"] + totals["cache_bytes"]
+    known += [f"{format_size(written)} written"] if written else []
     known += [f"about {duration(totals['seconds'])}"] if totals["seconds"] else []
     lines = [f"At most {', '.join(known)}."]
     for what, key in (("Time", "unknown_seconds"), ("Size", "unknown_disk_bytes")):

@@ -18,7 +18,7 @@ from edgekd.metrics import softmax
 from edgekd.preprocess import normalized, open_image, resized
 from edgekd.progress import Progress
 from edgekd.records import Caption, Item, Preprocess
-from edgekd.store import atomic_path, digest
+from edgekd.store import atomic_path, damage, digest
 from edgekd.weights import WeightsFile
 
 _BATCH = 32
@@ -50,6 +50,21 @@ def observe(
         parts.append(dict(np.load(path)))
         progress(start + len(block), len(items), "images")
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def observed_before(items: list[Item], path: Path, settings: str) -> dict[str, np.ndarray] | None:
+    """Returns what is in an observations.npz of the same images and settings, as `observe` does.
+
+    None where there is none. So other sentences cost no pass through the backbone.
+    """
+    if not path.is_file() or damage(path) is not None:
+        return None
+    with np.load(path) as stored:
+        if "settings" not in stored or str(stored["settings"]) != settings:
+            return None
+        if stored["ids"].tolist() != [item.id for item in items]:
+            return None
+        return {name: stored[name] for name in ("features", "imagenet", "attributes")}
 
 
 def names_head(

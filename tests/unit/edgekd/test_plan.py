@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from captioning.attributes import WORDS
 from edgekd import printing
 from edgekd.errors import EdgeKDError, UsageError
 from edgekd.plan import plan
@@ -53,11 +54,12 @@ def test_counts_of_a_first_run_by_hand(line: FakeLine) -> None:
     )  # fmt: skip
     # 12 images: 6 to train and 2 each to tune, validate and test, all labelled.
     assert (found["caption"]["images"], found["caption"]["captions"]) == (12, 60)
-    # float32, 12 images, 2 classes: mixed, from captions, from scores.
-    assert found["targets"]["disk_bytes"] == 12 * 2 * 4 * 3
+    # float32, 12 images, 2 classes: mixed, from captions, from scores; one weight, a column an
+    # attribute word; and ids of 64 signs, 4 bytes each.
+    assert found["targets"]["disk_bytes"] == 12 * ((2 * 3 + 1 + len(WORDS)) * 4 + 256)
     # 6 to train and 2 to tune as 32 x 32 x 3 bytes.
     assert found["distill"]["images"] == 8
-    assert found["distill"]["disk_bytes"] == 8 * 32 * 32 * 3
+    assert found["distill"]["cache_bytes"] == 8 * 32 * 32 * 3
     # Three candidates for a quarter of the steps, then the best one in full.
     assert found["distill"]["units"] == 3 * 25 + 100
     assert found["baseline"]["units"] == 3 * 28 + 110  # round(110 / 4) is 28 (27.5 to even)

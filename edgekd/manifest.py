@@ -1,38 +1,35 @@
-"""From a folder to items: which images, which labels, which split. Split by content digest.
-
-Three layouts are read: a CSV of labels beside the images, one folder a class (under split folders
-or not), and images without any labels.
-"""
+"""From a folder to items: which images, which labels, which split. Split by content digest."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
+import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 from PIL import Image
 
+from edgekd import names
 from edgekd.config import Section
 from edgekd.errors import DataError, closest
+from edgekd.near_duplicates import Fingerprints
 from edgekd.preprocess import open_image
 from edgekd.records import SPLITS, Item, Split, TaskSpec
+from edgekd.sources import Source, Sources
+from edgekd.sources import image_suffixes as image_suffixes
+from edgekd.sources import read as read_sources
 from edgekd.store import atomic_path, file_sha256
 
-SCHEMA = 1
-_SPLIT_FOLDERS: dict[str, Split] = {
-    "train": "train",
-    "tune": "tune",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+SCHEMA = 2
+_READABLE = (1, SCHEMA)  # 1 has no near copies and no notes
+_ROWS_A_GROUP = 8192
 
 
 class SplitFractions(Section):
@@ -63,54 +60,101 @@ class DataConfig(Section):
         None, description="CSV with path,label[,split][,group]; by default labels.csv if there"
     )
     use_labels: bool = pydantic.Field(
-        True, description="false: labels of training images are left aside (names only)"
+        True, description="false: no label is used but those of test, which only measure"
+    )
+    labels_per_class: int | None = pydantic.Field(
+        None,
+        ge=0,
+        description="keep this many labels a class on train, drawn by seed and content; "
+        "tune, val and test keep theirs",
     )
     splits: SplitFractions = SplitFractions()
+    near_duplicates: Literal["together", "ignore"] = pydantic.Field(
+        "together", description="together: near copies of an image share its split"
+    )
     licence: str = "not stated"
     on_bad_image: Literal["skip", "error"] = "skip"
 
+    @pydantic.field_validator("classes", mode="before")
+    @classmethod
+    def _texts(cls, classes: Any) -> Any:
+        if isinstance(classes, str):
+            raise ValueError(f"expected a list of names, as in [cat, dog], found '{classes[:60]}'")
+        fault = names.not_texts(classes) if isinstance(classes, list | tuple) else None
+        if fault:
+            raise ValueError(fault)
+        return classes
+
     @pydantic.field_validator("classes")
     @classmethod
-    def _distinct(cls, classes: list[str] | None) -> list[str] | None:
+    def _names(cls, classes: list[str] | None) -> list[str] | None:
         if classes is None:
             return None
-        twice = [name for name, count in Counter(classes).items() if count > 1]
-        if twice:
-            raise ValueError(f"'{twice[0]}' stands there twice")
-        if len(classes) < 2:
-            raise ValueError(f"expected at least 2 classes, found {len(classes)}")
-        return classes
+        cleaned = [names.clean(name) for name in classes]
+        fault = names.fault(cleaned)
+        if fault is None and len(cleaned) < 2:
+            fault = f"expected at least 2 classes, found {len(cleaned)}. {_ONE_CLASS}"
+        if fault:
+            raise ValueError(fault)
+        return cleaned
+
+    @pydantic.field_validator("synonyms", mode="before")
+    @classmethod
+    def _words(cls, synonyms: Any) -> Any:
+        if not isinstance(synonyms, dict):
+            return synonyms
+        lists = [words for words in synonyms.values() if isinstance(words, list | tuple)]
+        every = [*synonyms, *(word for words in lists for word in words)]
+        fault = names.not_texts(every)
+        if fault is None and not all(word.strip() for word in every):
+            fault = "an empty word. Leave it out"
+        if fault:
+            raise ValueError(fault)
+        return synonyms
+
+    @pydantic.model_validator(mode="after")
+    def _labels_are_used(self) -> DataConfig:
+        if self.labels_per_class is not None and not self.use_labels:
+            raise ValueError(
+                f"labels_per_class is {self.labels_per_class}, but use_labels is false. Set one"
+            )
+        return self
+
+
+_ONE_CLASS = (
+    "A classifier tells things apart: add a class for what else it may see, with images of it"
+)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The task, its items, and what was left out with the reason."""
+    """The task, its items, what was left out with the reason, and what a user should know."""
 
     task: TaskSpec
     items: list[Item]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     num_duplicates: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def of(self, *splits: Split) -> list[Item]:
         return [item for item in self.items if item.split in splits]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and labels in each split."""
+        counts: dict[str, dict[str, int]] = {s: {"images": 0, "labels": 0} for s in SPLITS}
+        for item in self.items:
+            counts[item.split]["images"] += 1
+            counts[item.split]["labels"] += item.label is not None
+        return counts
+
+    def near_copies(self) -> dict[str, int]:
+        """Images that have near copies, and those whose copies lie in another split too."""
+        groups = _near_groups(self.items)
+        across = [group for group in groups if len({item.split for item in group}) > 1]
         return {
-            split: {
-                "images": len(self.of(split)),
-                "labels": sum(item.label is not None for item in self.of(split)),
-            }
-            for split in SPLITS
+            "images": sum(len(group) for group in groups),
+            "across_splits": sum(len(group) for group in across),
         }
-
-
-@dataclass(frozen=True)
-class _Source:
-    path: str
-    label: str | None
-    split: Split | None
-    group: str | None
 
 
 def build(
@@ -125,40 +169,28 @@ def build(
     folder = config.folder.expanduser()
     if not folder.is_dir():
         raise DataError(f"data.folder: no folder '{config.folder}'. Expected a folder of images")
-    sources = list(_sources(config, folder))
-    if not sources:
+    sources = read_sources(folder, config.labels)
+    if not sources.files and not sources.unusable:
         raise DataError(f"data.folder: no image files in '{config.folder}'")
-    classes = _class_names(config, sources)
-    items: dict[str, Item] = {}
-    skipped: list[tuple[str, str]] = []
-    num_duplicates = 0
-    for index, source in enumerate(sources):
-        try:
-            item = _item(folder, source, classes, config, seed)
-        except DataError as error:
-            if config.on_bad_image == "error":
-                raise
-            skipped.append((source.path, str(error).removeprefix(f"{folder / source.path}: ")))
-            continue
-        finally:
-            if progress:
-                progress(index + 1, len(sources))
-        if item.id in items:
-            num_duplicates += 1
-            items[item.id] = _merged(items[item.id], item, classes)
-        else:
-            items[item.id] = item
-    if not items:
+    labels = _Labels(config, sources)
+    pictures = _Pictures(folder, labels, config, sources.unusable)
+    for index, source in enumerate(sources.files):
+        pictures.add(source)
+        if progress:
+            progress(index + 1, len(sources.files))
+    if not pictures.drafts:
+        first = pictures.skipped[0]
         raise DataError(
-            f"data.folder: none of the {len(sources)} image files in '{config.folder}' can be "
-            f"read; the first: {skipped[0][0]}: {skipped[0][1]}"
+            f"data.folder: none of the {len(pictures.skipped)} image files in '{config.folder}' "
+            f"can be read; the first: {first[0]}: {first[1]}"
         )
-    task = TaskSpec(
-        name=name,
-        classes=tuple(classes),
-        synonyms={key: tuple(words) for key, words in config.synonyms.items()},
-    )
-    return Manifest(task, list(items.values()), skipped, num_duplicates)
+    drafts = pictures.drafts
+    _assign_splits(drafts, pictures.together(), config.splits, seed)
+    _leave_labels_aside(drafts, config, seed)
+    items = [draft.item(config.licence) for draft in drafts]
+    task = TaskSpec(name=name, classes=tuple(labels.classes), synonyms=labels.synonyms)
+    notes = [*labels.notes, *_straddling(items), *names.notes(labels.classes)]
+    return Manifest(task, items, pictures.skipped, pictures.num_duplicates, notes)
 
 
 def save(manifest: Manifest, path: Path) -> None:
@@ -166,9 +198,6 @@ def save(manifest: Manifest, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {
-        name: [getattr(item, name) for item in manifest.items] for name in Item.__dataclass_fields__
-    }
     meta = {
         "schema": SCHEMA,
         "name": manifest.task.name,
@@ -176,175 +205,388 @@ def save(manifest: Manifest, path: Path) -> None:
         "synonyms": manifest.task.synonyms,
         "skipped": manifest.skipped,
         "num_duplicates": manifest.num_duplicates,
+        "notes": manifest.notes,
     }
-    table = pa.table(columns, schema=_parquet_schema()).replace_schema_metadata(
-        {"edgekd": json.dumps(meta)}
-    )
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary)
+    schema = _parquet_schema().with_metadata({"edgekd": json.dumps(meta)})
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for start in range(0, len(manifest.items), _ROWS_A_GROUP):
+            rows = manifest.items[start : start + _ROWS_A_GROUP]
+            columns = {name: [getattr(item, name) for item in rows] for name in schema.names}
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 def load(path: Path) -> Manifest:
     """Returns the manifest in a parquet file.
 
     Raises:
-        DataError: another schema version.
+        DataError: not a manifest, or of another schema version.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
-    meta = json.loads((table.schema.metadata or {}).get(b"edgekd", b"{}"))
-    if meta.get("schema") != SCHEMA:
-        raise DataError(f"{path}: schema {meta.get('schema')!r}, this edgekd reads schema {SCHEMA}")
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not readable as parquet ({error})") from error
+    with file:
+        meta = json.loads((file.schema_arrow.metadata or {}).get(b"edgekd", b"{}"))
+        if meta.get("schema") not in _READABLE:
+            raise DataError(
+                f"{path}: schema {meta.get('schema')!r}, this edgekd reads schema {SCHEMA}. "
+                "Write it anew with: edgekd run CONFIG --until validate"
+            )
+        items = list(_loaded(file))
     task = TaskSpec(
         name=meta["name"],
         classes=tuple(meta["classes"]),
         synonyms={key: tuple(words) for key, words in meta["synonyms"].items()},
     )
-    items = [Item(**row) for row in table.to_pylist()]
     skipped = [(file, reason) for file, reason in meta["skipped"]]
-    return Manifest(task, items, skipped, meta["num_duplicates"])
+    return Manifest(task, items, skipped, meta["num_duplicates"], meta.get("notes", []))
+
+
+def skipped_csv(manifest: Manifest) -> str:
+    """Returns the whole list of files that were left out, as CSV: path,reason."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "reason"])
+    writer.writerows(manifest.skipped)
+    return stream.getvalue()
 
 
 def split_of(key: str, seed: int, fractions: SplitFractions) -> Split:
     """Returns the split of a content digest (or group): the same key always gets the same one."""
-    draw = int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big") / 2**64
-    for split, share in (
-        ("test", fractions.test),
-        ("val", fractions.val),
-        ("tune", fractions.tune),
+    return _split_at(_draw(key, seed), fractions)
+
+
+class _Labels:
+    """The classes, and which of them a label in the data means."""
+
+    def __init__(self, config: DataConfig, sources: Sources):
+        counts = Counter(source.label for source in sources.files if source.label is not None)
+        found = sorted(counts)
+        self.classes = config.classes if config.classes is not None else found
+        self._check(found)
+        self._index = {names.key(name): index for index, name in enumerate(self.classes)}
+        self.notes: list[str] = []
+        strange = [label for label in found if self.index(label) is None]
+        if strange and not sources.from_folders:
+            raise DataError(
+                f"labels: '{strange[0]}' is none of the {len(self.classes)} classes."
+                f"{closest(strange[0], self.classes)}"
+            )
+        if strange:  # a folder that is no class is only a folder
+            self.notes.append(_other_folders(strange, counts))
+        self.synonyms = self._synonyms(config.synonyms)
+
+    def index(self, label: str | None) -> int | None:
+        return None if label is None else self._index.get(names.key(label))
+
+    def _check(self, found: list[str]) -> None:
+        if len(self.classes) < 2:
+            raise DataError(
+                "data.classes: missing, and the folder gives "
+                f"{'no class names' if not found else f'only one ({found[0]})'}. "
+                "List at least two class names, or put the images in one folder a class"
+            )
+        fault = names.fault(self.classes)
+        if fault:
+            raise DataError(f"labels: {fault}")
+
+    def _synonyms(self, given: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+        synonyms: dict[str, tuple[str, ...]] = {}
+        for name, words in given.items():
+            index = self.index(name)
+            if index is None:
+                raise DataError(
+                    f"data.synonyms: '{name}' is no class.{closest(name, self.classes)}"
+                )
+            synonyms[self.classes[index]] = tuple(names.clean(word) for word in words)
+        return synonyms
+
+
+def _other_folders(strange: list[str], counts: Counter[str]) -> str:
+    shown = ", ".join(f"'{name}' ({counts[name]})" for name in strange[:5])
+    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+    return f"folders that are no class, so that their images carry no label: {shown}{more}"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An image on its way to an item; `given` is the split its user named, `groups` theirs too."""
+
+    id: str
+    path: str
+    label: int | None
+    given: Split | None
+    groups: tuple[str, ...]
+    width: int
+    height: int
+    split: Split = "train"
+    near: str | None = None
+
+    def item(self, licence: str) -> Item:
+        return Item(
+            id=self.id,
+            path=self.path,
+            split=self.split,
+            label=self.label,
+            label_origin=None if self.label is None else "given",
+            group=self.groups[0] if self.groups else None,
+            licence=licence,
+            width=self.width,
+            height=self.height,
+            near=self.near,
+        )
+
+
+class _Pictures:
+    """Reads image after image, each content once; knows which belong together."""
+
+    def __init__(
+        self, folder: Path, labels: _Labels, config: DataConfig, unusable: list[tuple[str, str]]
     ):
+        self.drafts: list[_Draft] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.num_duplicates = 0
+        self._folder, self._labels = folder, labels
+        self._strict = config.on_bad_image == "error"
+        self._number: dict[str, int] = {}
+        self._prints = Fingerprints() if config.near_duplicates == "together" else None
+        for path, reason in unusable:
+            self._skip(path, DataError(f"{folder / path}: {reason}"))
+
+    def add(self, source: Source) -> None:
+        path = self._folder / source.path
+        try:
+            sha256 = _sha256(path)
+            if sha256 not in self._number:
+                self._add_new(source, sha256, open_image(path))
+                return
+        except DataError as error:
+            self._skip(source.path, error)
+            return
+        self.num_duplicates += 1
+        number = self._number[sha256]
+        self.drafts[number] = self._merged(self.drafts[number], self._draft(source, sha256))
+
+    def together(self) -> _Together:
+        """Returns which drafts must share a split: those of a group, and near copies."""
+        together = _Together(len(self.drafts))
+        if self._prints is not None:
+            for first, second in self._prints.pairs():
+                together.join(first, second)
+            for members in together.sets():
+                smallest = min(self.drafts[number].id for number in members)
+                for number in members:
+                    self.drafts[number].near = smallest
+        first_of: dict[str, int] = {}
+        for number, draft in enumerate(self.drafts):
+            for group in draft.groups:
+                together.join(first_of.setdefault(group, number), number)
+        return together
+
+    def _skip(self, path: str, error: DataError) -> None:
+        if self._strict:
+            raise error
+        self.skipped.append((path, str(error).removeprefix(f"{self._folder / path}: ")))
+
+    def _add_new(self, source: Source, sha256: str, image: Image.Image) -> None:
+        if self._prints is not None:
+            self._prints.add(image)
+        self._number[sha256] = len(self.drafts)
+        draft = self._draft(source, sha256)
+        draft.width, draft.height = image.size
+        self.drafts.append(draft)
+
+    def _draft(self, source: Source, sha256: str) -> _Draft:
+        label = self._labels.index(source.label)
+        groups = (source.group,) if source.group else ()
+        return _Draft(sha256, source.path, label, source.split, groups, 0, 0)
+
+    def _merged(self, first: _Draft, second: _Draft) -> _Draft:
+        """One draft of two files with the same bytes; the label and the later use win."""
+        if None not in (first.label, second.label) and first.label != second.label:
+            classes = self._labels.classes
+            raise DataError(
+                f"{first.path} and {second.path} are the same image with two labels: "
+                f"'{classes[first.label or 0]}' and '{classes[second.label or 0]}'. Remove one"
+            )
+        later = max(first, second, key=lambda draft: _rank(draft.given))
+        return dataclasses.replace(
+            first,
+            path=later.path,
+            given=later.given,
+            label=second.label if first.label is None else first.label,
+            groups=tuple(dict.fromkeys(first.groups + second.groups)),
+        )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: named in the labels file but not there") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+class _Together:
+    """Disjoint sets of numbers, joined pair by pair."""
+
+    def __init__(self, count: int):
+        self._parent = list(range(count))
+
+    def join(self, first: int, second: int) -> None:
+        self._parent[self._root(first)] = self._root(second)
+
+    def sets(self, least: int = 2) -> list[list[int]]:
+        """Returns the sets with at least `least` members, each in ascending order."""
+        members: dict[int, list[int]] = defaultdict(list)
+        for number in range(len(self._parent)):
+            members[self._root(number)].append(number)
+        return [numbers for numbers in members.values() if len(numbers) >= least]
+
+    def _root(self, number: int) -> int:
+        while self._parent[number] != number:
+            self._parent[number] = self._parent[self._parent[number]]
+            number = self._parent[number]
+        return number
+
+
+def _assign_splits(
+    drafts: list[_Draft], together: _Together, fractions: SplitFractions, seed: int
+) -> None:
+    """Gives every draft its split: the user's, else that of what it belongs to, else a drawn one."""
+    of_group = _given_to_groups(drafts)
+    drawn: list[tuple[float, list[_Draft]]] = []
+    for numbers in together.sets(least=1):
+        members = [drafts[number] for number in numbers]
+        given: list[Split] = [draft.given for draft in members if draft.given is not None]
+        if given:
+            later = max(given, key=_rank)  # what resembles a test image must not train
+            for draft in members:
+                mine = [of_group[group] for group in draft.groups if group in of_group]
+                belongs = max(mine, key=_rank) if mine else later
+                draft.split = belongs if draft.given is None else draft.given
+        elif any(draft.label is not None for draft in members):
+            draw = _draw(_key(members), seed)
+            drawn.append((draw, members))
+            _move(members, _split_at(draw, fractions))
+    _fill_empty(drawn, drafts, fractions)
+
+
+def _given_to_groups(drafts: list[_Draft]) -> dict[str, Split]:
+    found: dict[str, _Draft] = {}
+    for draft in drafts:
+        for group in draft.groups if draft.given else ():
+            first = found.setdefault(group, draft)
+            if first.given != draft.given:
+                raise DataError(
+                    f"labels: group '{group}' has '{first.path}' in {first.given} and "
+                    f"'{draft.path}' in {draft.given}. Put a group into one split"
+                )
+    return {group: draft.given for group, draft in found.items() if draft.given}
+
+
+def _fill_empty(
+    drawn: list[tuple[float, list[_Draft]]], drafts: list[_Draft], fractions: SplitFractions
+) -> None:
+    """Moves an image of train into a split that a class should have and the draw left empty.
+
+    A class should have one image in a split where its share rounds to one. Only then can an image
+    that is added later move another: the one that stood in for it.
+    """
+    present = {(draft.label, draft.split) for draft in drafts}
+    of_class: dict[int, list[tuple[float, list[_Draft]]]] = defaultdict(list)
+    for draw, members in drawn:
+        for label in {draft.label for draft in members if draft.label is not None}:
+            of_class[label].append((draw, members))
+    for label, sets in sorted(of_class.items()):
+        count = sum(draft.label == label for _, members in sets for draft in members)
+        for split, share in _shares(fractions):
+            train = [pair for pair in sets if pair[1][0].split == "train"]
+            if count * share >= 0.5 and (label, split) not in present and len(train) > 1:
+                _move(min(train, key=lambda pair: pair[0])[1], split)
+
+
+def _move(members: list[_Draft], split: Split) -> None:
+    for draft in members:
+        draft.split = split
+
+
+def _leave_labels_aside(drafts: list[_Draft], config: DataConfig, seed: int) -> None:
+    if not config.use_labels:
+        for draft in drafts:
+            draft.label = draft.label if draft.split == "test" else None
+    if config.labels_per_class is None:
+        return
+    of_class: dict[int, list[_Draft]] = defaultdict(list)
+    for draft in drafts:
+        if draft.split == "train" and draft.label is not None:
+            of_class[draft.label].append(draft)
+    for members in of_class.values():
+        members.sort(key=lambda draft: _draw(f"label:{draft.id}", seed))
+        for draft in members[config.labels_per_class :]:
+            draft.label = None
+
+
+def _shares(fractions: SplitFractions) -> tuple[tuple[Split, float], ...]:
+    return ("test", fractions.test), ("val", fractions.val), ("tune", fractions.tune)
+
+
+def _split_at(draw: float, fractions: SplitFractions) -> Split:
+    for split, share in _shares(fractions):
         if draw < share:
-            return split  # type: ignore[return-value]
+            return split
         draw -= share
     return "train"
 
 
-def image_suffixes() -> frozenset[str]:
-    """Returns the suffixes of the formats that Pillow opens, lower case."""
-    Image.init()
-    openable = {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN}
-    return frozenset(openable - {".pdf", ".mpg", ".mpeg", ".h5", ".hdf"})
+def _draw(key: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the key and the seed alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big") / 2**64
 
 
-def _sources(config: DataConfig, folder: Path) -> Iterator[_Source]:
-    table = folder / (config.labels or "labels.csv")
-    if table.is_file():
-        yield from _csv_sources(table, folder)
-        return
-    if config.labels is not None:
-        raise DataError(f"data.labels: no file '{table}'")
-    for relative in _image_paths(folder):
-        parents = list(relative.parts[:-1])
-        split = _SPLIT_FOLDERS.get(parents[0].lower()) if parents else None
-        label = parents[1 if split else 0] if len(parents) > (1 if split else 0) else None
-        if config.classes is not None and label not in config.classes:
-            label = None  # a folder that is no class is only a folder
-        yield _Source(relative.as_posix(), label, split, None)
+def _key(members: list[_Draft]) -> str:
+    groups = [group for draft in members for group in draft.groups]
+    return min(groups) if groups else min(draft.id for draft in members)
 
 
-def _csv_sources(table: Path, folder: Path) -> Iterator[_Source]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            listed = list(_csv_rows(csv.DictReader(stream), table))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: not readable as CSV in UTF-8 ({error})") from error
-    yield from listed
-    seen = {source.path for source in listed}
-    for relative in _image_paths(folder):
-        if relative.as_posix() not in seen:
-            yield _Source(relative.as_posix(), None, None, None)
+def _rank(split: Split | None) -> int:
+    return -1 if split is None else SPLITS.index(split)
 
 
-def _csv_rows(reader: csv.DictReader[str], table: Path) -> Iterator[_Source]:
-    if "path" not in (reader.fieldnames or []):
-        raise DataError(
-            f"{table}: expected a header with path,label[,split][,group], "
-            f"found {','.join(reader.fieldnames or []) or 'nothing'}"
-        )
-    for row in reader:
-        split = (row.get("split") or "").strip().lower() or None
-        if split is not None and split not in _SPLIT_FOLDERS:
-            raise DataError(
-                f"{table}, line {reader.line_num}: unknown split '{split}', "
-                f"expected one of {', '.join(SPLITS)}"
-            )
-        if not row["path"]:
-            raise DataError(f"{table}, line {reader.line_num}: no path in it")
-        yield _Source(
-            PurePosixPath(row["path"]).as_posix(),  # "./a.png" is "a.png"
-            (row.get("label") or "").strip() or None,
-            _SPLIT_FOLDERS[split] if split else None,
-            (row.get("group") or "").strip() or None,
-        )
+def _near_groups(items: list[Item]) -> list[list[Item]]:
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.near is not None:
+            groups[item.near].append(item)
+    return list(groups.values())
 
 
-def _image_paths(folder: Path) -> Iterator[Path]:
-    """The files with an image's suffix, relative to the folder, sorted; hidden ones are left out."""
-    suffixes = image_suffixes()
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
-            yield relative
+def _straddling(items: list[Item]) -> list[str]:
+    across = [g for g in _near_groups(items) if len({item.split for item in g}) > 1]
+    if not across:
+        return []
+    first = across[0][0]
+    other = next(item for item in across[0] if item.split != first.split)
+    return [
+        f"{sum(len(group) for group in across)} images have a near copy in another split, such as "
+        f"{first.path} ({first.split}) and {other.path} ({other.split}). The splits are the data's "
+        "own, so nothing was moved; results on such images flatter"
+    ]
 
 
-def _class_names(config: DataConfig, sources: list[_Source]) -> list[str]:
-    found = sorted({source.label for source in sources if source.label is not None})
-    classes = config.classes if config.classes is not None else found
-    if len(classes) < 2:
-        raise DataError(
-            "data.classes: missing, and the folder gives "
-            f"{'no class names' if not found else f'only one ({found[0]})'}. "
-            "List at least two class names, or put the images in one folder a class"
-        )
-    unknown = [label for label in found if label not in classes]
-    if unknown:
-        raise DataError(
-            f"labels: '{unknown[0]}' is none of the {len(classes)} classes."
-            f"{closest(unknown[0], classes)}"
-        )
-    strange = [name for name in config.synonyms if name not in classes]
-    if strange:
-        raise DataError(f"data.synonyms: '{strange[0]}' is no class.{closest(strange[0], classes)}")
-    return list(classes)
-
-
-def _item(folder: Path, source: _Source, classes: list[str], config: DataConfig, seed: int) -> Item:
-    path = folder / source.path
-    if not path.is_file():
-        raise DataError(f"{path}: named in the labels file but not there")
-    width, height = open_image(path).size
-    sha256 = file_sha256(path)
-    labelled = source.label is not None
-    split = source.split or (
-        split_of(source.group or sha256, seed, config.splits) if labelled else "train"
-    )
-    wanted = labelled and (config.use_labels or split != "train")
-    return Item(
-        id=sha256,
-        path=source.path,
-        split=split,
-        label=classes.index(source.label) if wanted and source.label else None,
-        label_origin="given" if wanted else None,
-        group=source.group,
-        licence=config.licence,
-        width=width,
-        height=height,
-    )
-
-
-def _merged(first: Item, second: Item, classes: list[str]) -> Item:
-    """One item of two files with the same bytes; the label and the later use win."""
-    if None not in (first.label, second.label) and first.label != second.label:
-        raise DataError(
-            f"{first.path} and {second.path} are the same image with two labels: "
-            f"'{classes[first.label or 0]}' and '{classes[second.label or 0]}'. Remove one"
-        )
-    later = max(first, second, key=lambda item: SPLITS.index(item.split))
-    labelled = first if first.label is not None else second
-    values: dict[str, Any] = {"label": labelled.label, "label_origin": labelled.label_origin}
-    return Item(**{**later.__dict__, **values})
+def _loaded(file: Any) -> Iterator[Item]:
+    """The rows as items; texts that repeat are kept once."""
+    once: dict[Any, Any] = {}
+    repeated = ("split", "label_origin", "group", "licence")
+    for batch in file.iter_batches(_ROWS_A_GROUP):
+        for row in batch.to_pylist():
+            for name in repeated:
+                row[name] = once.setdefault(row[name], row[name])
+            yield Item(**row)
 
 
 def _parquet_schema() -> Any:

@@ -32,12 +32,12 @@ class TaskSpec:
         return len(self.classes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image. `id` is the sha256 of the file's bytes, `path` is relative to the data folder.
 
     `label` is an index into the classes; `label_origin` says how it came: given with the data,
-    or answered by a person when asked.
+    or answered by a person when asked. `near` is the smallest id of its near copies, where it has any.
     """
 
     id: str
@@ -49,6 +49,7 @@ class Item:
     licence: str | None = None
     width: int = 0
     height: int = 0
+    near: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from edgekd import config as configs
-from edgekd import initial, manifest
+from edgekd import initial, sources
 from edgekd.errors import DataError, UsageError
 from edgekd.stages import RunConfig
 
@@ -65,8 +65,7 @@ def test_the_demo_is_unpacked_once(tmp_path: Path) -> None:
     folder = initial.unpack_demo(tmp_path / "data")
     assert folder == tmp_path / "data" / "fashion_mnist"
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["fashion_mnist"]
-    built_from = manifest.DataConfig(folder=folder)
-    assert len(list(manifest._sources(built_from, folder))) == 7500
+    assert len(sources.read(folder, None).files) == 7500
     (folder / "images/00001.png").unlink()
     assert initial.unpack_demo(tmp_path / "data") == folder
     assert not (folder / "images/00001.png").exists()

@@ -284,7 +284,35 @@ def test_folders_of_no_use(tmp_path: Path) -> None:
     ("values", "fault"),
     [
         ({"classes": ["a", "b", "a"]}, "classes: 'a' stands there twice"),
-        ({"classes": ["a"]}, "classes: expected at least 2 classes, found 1"),
+        (
+            {"classes": ["a"]},
+            "classes: expected at least 2 classes, found 1. A classifier tells things apart: add "
+            "a class for what else it may see, with images of it",
+        ),
+        ({"classes": ["a", " "]}, "classes: name 2 of 2 is empty"),
+        (
+            {"classes": ["Car", "car"]},
+            "classes: 'Car' and 'car' are one name but for case, spaces, hyphens and underscores. "
+            "Rename one, or make them one class",
+        ),
+        (
+            {"classes": "cat, dog"},
+            "classes: expected a list of names, as in [cat, dog], found 'cat, dog'",
+        ),
+        (
+            {"classes": [True, False]},
+            'classes: true is no text: YAML reads it as yes/no. Put names in quotes, as in ["yes", '
+            '"no", "1"]',
+        ),
+        (
+            {"synonyms": {"cat": [False]}},
+            'synonyms: false is no text: YAML reads it as yes/no. Put names in quotes, as in ["yes", '
+            '"no", "1"]',
+        ),
+        (
+            {"labels_per_class": 5, "use_labels": False},
+            "labels_per_class is 5, but use_labels is false. Set one",
+        ),
         (
             {"splits": {"test": 0.6, "val": 0.3, "tune": 0.1}},
             "splits: tune + val + test must leave something to train on (sum below 1)",

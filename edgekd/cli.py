@@ -116,7 +116,7 @@ def validate(config: RunOrConfig, set_: Set = None, as_json: Json = False) -> No
     Example: `edgekd validate edgekd.yaml`
     """
     from edgekd import config as configs
-    from edgekd import pipeline
+    from edgekd import manifest, pipeline
     from edgekd.run_config import RunConfig
     from edgekd.stages import read_data
 
@@ -130,6 +130,8 @@ def validate(config: RunOrConfig, set_: Set = None, as_json: Json = False) -> No
         "counts": counts,
         "skipped": [{"path": path, "reason": reason} for path, reason in built.skipped],
         "num_duplicates": built.num_duplicates,
+        "near_copies": built.near_copies(),
+        "notes": built.notes,
         "stages": [stage.name for stage in pipeline.planned(parsed)],
     }
     lines = [f"{config}: fine. {len(built.items)} images, {len(built.task.classes)} classes"]
@@ -137,8 +139,9 @@ def validate(config: RunOrConfig, set_: Set = None, as_json: Json = False) -> No
         f"  {split:5} {count['images']:6,} images, {count['labels']:6,} labels"
         for split, count in counts.items()
     ]
-    lines += [f"  skipped {path}: {reason}" for path, reason in built.skipped[:20]]
+    lines += [f"  {line}" for line in manifest.skipped_lines(built, "--json")]
     lines += [f"  {built.num_duplicates} duplicates"] if built.num_duplicates else []
+    lines += [f"  {line}" for line in built.notes]
     lines += [f"Next: edgekd run {config}"]
     _say(shown, as_json, "\n".join(lines))
 

@@ -15,6 +15,7 @@ import pydantic
 from edgekd.manifest import Manifest
 from edgekd.records import SPLITS, to_dict
 from edgekd.running import MadeOf, Run
+from edgekd.sources import listing
 from edgekd.store import digest, file_sha256
 
 _IMAGES = ("images", "classes", "synonyms")
@@ -212,13 +213,7 @@ def _content(path: Path) -> str:
         return file_sha256(path)
     if not path.is_dir():
         return "not there"
-    return digest(
-        sorted(
-            (str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns)
-            for file in path.rglob("*")
-            if file.is_file()
-        )
-    )
+    return digest(sorted(listing(path)))
 
 
 def _facet(name: str) -> Callable[[Manifest], Any]:

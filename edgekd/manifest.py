@@ -254,6 +254,13 @@ def skipped_csv(manifest: Manifest) -> str:
     return stream.getvalue()
 
 
+def skipped_lines(manifest: Manifest, whole: Path | str, most: int = 20) -> list[str]:
+    """Returns a line for each of the first files left out, and one that says where the rest is."""
+    lines = [f"skipped {file}: {reason}" for file, reason in manifest.skipped[:most]]
+    more = len(manifest.skipped) - most
+    return [*lines, f"and {more} more: {whole} lists them all"] if more > 0 else lines
+
+
 def split_of(key: str, seed: int, fractions: SplitFractions) -> Split:
     """Returns the split of a content digest (or group): the same key always gets the same one."""
     return _split_at(_draw(key, seed), fractions)

@@ -89,13 +89,16 @@ def image_suffixes() -> frozenset[str]:
     return frozenset((openable - videos_and_tables) | {".heic", ".heif"})
 
 
-def listing(folder: Path, labels: Path | None = None) -> Iterator[tuple[str, int, int]]:
-    """Yields (path, size, time of change) of what `read` looks at, sorted; the same while no file changes."""
-    table = folder / (labels or "labels.csv")
-    paths = sorted(path for path, fault in _image_files(folder) if fault is None)
-    for path in [*paths, str(table)] if table.is_file() else paths:
-        state = (folder / path).stat()
-        yield path, state.st_size, state.st_mtime_ns
+def listing(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yields (path, size, time of change) of every file, linked folders too; hidden ones are left out."""
+    for path, entry in _walk(folder):
+        try:
+            if isinstance(entry, OSError):
+                raise entry
+            state = entry.stat()
+            yield _printable(path), state.st_size, state.st_mtime_ns
+        except OSError:  # a broken link, or a folder that may not be read
+            yield _printable(path), -1, 0
 
 
 def _image_files(folder: Path) -> Iterator[tuple[str, str | None]]:

@@ -21,6 +21,7 @@ from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
 from edgekd.run_config import RunConfig
 from edgekd.running import Run, Stage, costs
 from edgekd.sizes import parse_size
+from edgekd.store import write_text
 from export import stage as exporting
 from export.stage import Format
 from students import stage as students
@@ -53,13 +54,18 @@ def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     built = read_data(current.config, progress)
     path = current.store.path("manifest.parquet")
     manifests.save(built, path)
-    current._manifest = built
-    for file, reason in built.skipped[:20]:
-        current.listener.message(f"skipped {file}: {reason}")
-    return [path], {
+    current.use(built)
+    skipped = current.store.path("skipped.csv")
+    skipped.unlink(missing_ok=True)  # an earlier run's
+    if built.skipped:
+        write_text(skipped, manifests.skipped_csv(built))
+    for line in [*manifests.skipped_lines(built, skipped), *built.notes]:
+        current.listener.message(line)
+    return [path, skipped] if built.skipped else [path], {
         "counts": built.counts(),
         "skipped": len(built.skipped),
         "num_duplicates": built.num_duplicates,
+        "near_copies": built.near_copies(),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from captioning.attributes import ATTRIBUTES, split
+from edgekd.names import spoken
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def sample_sentence(
     """Returns (sentence, template name, confidence).
 
     The object, the second guess and every attribute are drawn from p**(1/temperature), normalized;
-    the confidence is the object's probability at temperature 1.
+    the confidence is the object's probability at temperature 1. Names are said as people say them:
+    "electric guitar" of "electric_guitar".
     """
     template = templates[rng.integers(len(templates))]
     sharpened = _at_temperature(probs_K, temperature)
@@ -57,7 +59,7 @@ def sample_sentence(
         ]
         for attribute, part in split(measured_A).items()
     }
-    text = template.text.format(object=names[first], second=names[second], **words)
+    text = template.text.format(object=spoken(names[first]), second=spoken(names[second]), **words)
     return _fix_articles(text), template.name, float(probs_K[first])
 
 

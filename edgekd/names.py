@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -65,11 +66,12 @@ def not_texts(values: Iterable[object]) -> str | None:
     strange = [value for value in values if not isinstance(value, str)]
     if not strange:
         return None
-    kinds = {bool: "yes/no", int: "a number", float: "a number", type(None): "nothing"}
-    found = kinds.get(type(strange[0]), type(strange[0]).__name__)
-    shown = {True: "true", False: "false", None: "null"}.get(strange[0], strange[0])  # type: ignore[call-overload]
+    found = strange[0]
+    kinds = {"bool": "yes/no", "int": "a number", "float": "a number", "NoneType": "nothing"}
+    kind = type(found).__name__
+    shown = json.dumps(found) if kind in kinds else str(found)
     return (
-        f"{shown} is no text: YAML reads it as {found}. Put names in quotes, "
+        f"{shown} is no text: YAML reads it as {kinds.get(kind, kind)}. Put names in quotes, "
         'as in ["yes", "no", "1"]'
     )
 

@@ -105,3 +105,35 @@ def test_every_template_names_its_object_first_and_its_attributes(template: Temp
     assert mentions.words
     assert all(measured[index] == 1 for index in mentions.words)
     assert "{" not in text
+
+
+def test_names_are_said_as_people_say_them() -> None:
+    measured = certain()
+    text, _, _ = sample_sentence(
+        np.array([1.0, 0.0]),
+        measured,
+        ("electric_guitar", "ToyCar"),
+        1.0,
+        np.random.default_rng(0),
+        (Template("only", "a {object} and a {second}"),),
+    )
+    assert text == "an electric guitar and a toy car"
+
+
+FRAME_WORDS = (
+    "photo", "picture", "product", "surface", "background", "shape", "outline", "orange", "other",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.name)
+@pytest.mark.parametrize("name", FRAME_WORDS)
+def test_a_class_called_like_a_word_of_the_frame(name: str, template: Template) -> None:
+    """Every sentence says "background" or "photo"; only the one about it names the class."""
+    lexicon = Lexicon(TaskSpec("test", ("cat", name)))
+    measured = certain(colour="orange")
+    for index in (0, 1):
+        probs = np.eye(2)[index]
+        rng = np.random.default_rng(index)
+        text, _, _ = sample_sentence(probs, measured, ("cat", name), 0.1, rng, (template,))
+        hedges = "{second}" in template.text
+        assert lexicon.parse(text).classes == ((index, 1 - index) if hedges else (index,)), text

@@ -44,7 +44,7 @@ _SAVES = {
     "prune": ("checkpoints/*.state",),
 }
 # Files that tell when and how fast: compared by their content, or not at all.
-_TIMED = {".lock", "events.jsonl", "config.yaml", "report.html", "report.md", "report.json"}
+_TIMED = {".lock", "events.jsonl", "report.html", "report.md", "report.json"}
 _TIMED_MEMBERS = {"MODEL_CARD.md", "manifest.json"}
 _TIMED_KEYS = {
     "bench", "command", "cost", "date", "finished", "latency", "latency_ms", "memory_mb",
@@ -80,26 +80,28 @@ def main() -> int:
     arguments = parser.parse_args()
     from tests.e2e import small_runs
 
-    images = arguments.out / "images"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    out = arguments.out.resolve()
+    images, folder, reference = out / "images", out / "run", out / "uninterrupted"
     if not images.is_dir():
         small_runs.unpack(images)
-    reference = arguments.out / "uninterrupted"
-    config = small_runs.write_config(arguments.out / "small.yaml", images.resolve(), reference)
+    command = small_runs.command("run", small_runs.write_config(out / "small.yaml", images, folder))
     environment = small_runs.environment()
-    to_the_end(small_runs.command("run", config), environment)
+    # All runs are made in one place: a run's files may say where it lies.
+    to_the_end(command, environment)
+    folder.rename(reference)
     seconds = stage_seconds(reference)
     kills: list[Kill] = []
     different: list[str] = []
     runs = plan(list(seconds), arguments.kills, random.Random(arguments.seed))
     for number, moments in enumerate(runs):
-        folder = arguments.out / f"killed-{number}"
-        command = small_runs.command("run", config, "--out", folder)
         for kill in killed(command, folder, moments, seconds, environment):
-            print(f"run {number}: {kill}", file=sys.stderr)
+            print(f"run {number}: {kill}", file=sys.stderr, flush=True)
             kills.append(kill)
         found = differences(reference, folder)
-        print(f"run {number}: {found or 'the same artefacts'}", file=sys.stderr)
-        different += [f"{folder.name}/{name}" for name in found]
+        print(f"run {number}: {found or 'the same artefacts'}", file=sys.stderr, flush=True)
+        different += [f"{number}/{name}" for name in found]
+        folder.rename(out / f"killed-{number}")
     path = _write(arguments, kills, len(runs), different)
     print(path.read_text())
     return 1 if different else 0

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from edgekd import assets, manifest
+from edgekd import config as configs
 from edgekd.errors import DataError, UsageError
 from edgekd.store import write_text
 
@@ -40,9 +41,10 @@ def config_text(folder: Path, classes: list[str] | None) -> str:
     """Returns the YAML of a config for `folder`.
 
     Raises:
+        ConfigError: names that cannot be classes.
         DataError: no folder or no images, or no class names are to be had.
     """
-    config = manifest.DataConfig(folder=folder, classes=classes)
+    config = configs.parse(manifest.DataConfig, {"folder": folder, "classes": classes}, "init")
     built = manifest.build(config, folder.name, seed=0)
     labelled = sum(item.label is not None for item in built.items)
     typical = sorted(max(item.width, item.height) for item in built.items)[len(built.items) // 2]
@@ -97,8 +99,7 @@ def _identifier(name: str) -> str:
 
 
 def _inline(value: object) -> str:
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
-        .split("\n...")[0]
-        .strip()
-    )
+    """The value as YAML for the place after a key; a long list goes on over further lines."""
+    width = 10**9 if isinstance(value, str) else 90
+    text = yaml.safe_dump(value, default_flow_style=True, width=width, allow_unicode=True)
+    return text.split("\n...")[0].strip().replace("\n", "\n    ")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def read_data(config: RunConfig, progress: Progress = silent) -> Manifest:
     Raises:
         DataError: what is wrong with the images, the labels or the class names.
     """
-    from captioning.matching import Lexicon
+    from captioning.matching import Lexicon, name_notes
     from export import reject
 
     built = manifests.build(
@@ -47,7 +48,7 @@ def read_data(config: RunConfig, progress: Progress = silent) -> Manifest:
     )
     Lexicon(built.task)
     reject.check(config.reject, built)
-    return built
+    return replace(built, notes=[*built.notes, *name_notes(built.task)])
 
 
 def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:

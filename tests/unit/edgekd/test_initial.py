@@ -10,7 +10,7 @@ from PIL import Image
 
 from edgekd import config as configs
 from edgekd import initial, sources
-from edgekd.errors import DataError, UsageError
+from edgekd.errors import ConfigError, DataError, UsageError
 from edgekd.stages import RunConfig
 
 
@@ -40,11 +40,41 @@ def test_the_student_sees_what_there_is_to_see(side: int, image_size: int, tmp_p
     assert yaml.safe_load(text)["distill"]["image_size"] == image_size
 
 
-@pytest.mark.parametrize("names", [["yes", "no"], ["a: b", "c # d"], ["1", "2.5"], ["ä", "it's"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["yes", "no"],
+        ["a: b", "c # d"],
+        ["1", "2.5"],
+        ["ä", "it's"],
+        ["on", "null"],
+        ["~", "0x1F"],
+        ["[x]", "{y}"],
+        ["2024-01-01", "1e3"],
+        ["a\\b", '"c"'],
+        [f"a rather long name, number {n}" for n in range(1000)],
+        ["x " * 99 + "x", "y"],
+    ],
+)
 def test_class_names_survive_yaml(names: list[str], tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "1.png")
     values = yaml.safe_load(initial.config_text(tmp_path, names))
     assert values["data"]["classes"] == names
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (["cat", ""], "classes: name 2 of 2 is empty"),
+        (["cat"], "classes: expected at least 2 classes, found 1."),
+        (["cat", "CAT"], "classes: 'cat' and 'CAT' are one name"),
+    ],
+)
+def test_names_that_cannot_be_classes(names: list[str], fault: str, tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "1.png")
+    with pytest.raises(ConfigError) as caught:
+        initial.config_text(tmp_path, names)
+    assert caught.value.faults[0].startswith(fault)
 
 
 def test_a_folder_without_names_asks_for_them(tmp_path: Path) -> None:

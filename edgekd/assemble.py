@@ -18,6 +18,7 @@ from edgekd import __version__, confidence_words, machine, metrics
 from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
 from edgekd.records import BenchmarkResult, ExportedModel, Item, ReportRow, Share, to_dict
+from edgekd.run_folders import digest_of_test
 
 _THUMBNAIL = 96
 
@@ -54,6 +55,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
                 "licence": facts.config["data"]["licence"],
             },
             "labels": facts.manifest.counts(),
+            "test_digest": _test_digest(facts.manifest),
             "headline": _headline(facts, chosen, teacher),
             "rows": rows,
             "teacher": teacher,
@@ -78,6 +80,15 @@ def load(folder: Path) -> dict[str, Any]:
     from edgekd import report as reports
 
     return reports.load(folder)
+
+
+def _test_digest(manifest: Manifest) -> str:
+    """Tells whether another run was tested on the same images with the same labels."""
+    return digest_of_test(
+        (item.id, manifest.task.classes[item.label])
+        for item in manifest.of("test")
+        if item.label is not None
+    )
 
 
 def share(right_N: np.ndarray) -> Share | None:
@@ -121,7 +132,7 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
         "data": {"name": facts.data_folder.name, "licence": config["data"]["licence"]},
         "labels": facts.manifest.counts(),
         "teacher": {
-            "name": f"{config['caption']['teacher']['kind']}/{config['caption']['teacher']['backbone']}",
+            "name": "{teacher}/{backbone}".format(**facts.results["caption"]),
             "licence": ", ".join(sorted({w["licence"] for w in _weights(facts) if w["used"]})),
             "note": f"probe: {head['probe']}",
         },

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from edgekd.errors import EdgeKDError, GateError
+from edgekd.errors import DiskError, EdgeKDError, GateError
 
 if TYPE_CHECKING:
     from edgekd.run_config import RunConfig
@@ -313,20 +313,37 @@ def bench(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Run folder.")], as_json: Json = False
+    folders: Annotated[list[Path], typer.Argument(help="Run folder; several are compared.")],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write, instead of those in the run folder.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Print a run's report, and write its HTML and Markdown anew.
+    """Print a run's report and write its HTML and Markdown anew, or compare several runs.
 
     Example: `edgekd report runs/demo`
-    """
-    from edgekd import report as reports
 
+    Example: `edgekd report runs/demo runs/photos --out compare.html`
+    """
+    if len(folders) > 1:
+        _compare(folders, out, as_json)
+        return
+    from edgekd import report as reports
+    from edgekd import store
+
+    (folder,) = folders
     content = reports.load(folder)
+    if out is not None:
+        store.write_text(out, reports.render_html(content))
     if as_json:
         print(json.dumps(content, ensure_ascii=False, indent=1))
         return
-    reports.write(content, folder)
-    _print_summary(content, folder)
+    if out is None:
+        try:
+            reports.write(content, folder)
+        except DiskError as error:  # another person's folder need not be ours to write
+            print(f"edgekd: not written anew: {error}", file=sys.stderr)
+    _print_summary(content, folder, out)
 
 
 @app.command("list")
@@ -344,8 +361,11 @@ def list_(
     from edgekd import printing
 
     rows = printing.listing(what, folder)
+    if what == "runs" and rows and not as_json:
+        printing.print_runs(rows)
+        return
     text = "\n".join("  ".join(str(value) for value in row.values()) for row in rows)
-    _say(rows, as_json, text or f"no {what}")
+    _say(rows, as_json, text or f"no {what}" + (f" in {folder}" if what == "runs" else ""))
 
 
 @app.command()
@@ -498,16 +518,30 @@ def _print_run(content: dict[str, Any], folder: Path, until: str | None, as_json
         print(f"{folder}: done up to '{until}'")
 
 
-def _print_summary(content: dict[str, Any], folder: Path) -> None:
+def _compare(folders: list[Path], out: Path | None, as_json: bool) -> None:
+    from edgekd import compare, compare_page, store
+    from edgekd.printing import console
+
+    comparison = compare.compare(folders)
+    if out is not None:
+        store.write_text(out, compare_page.render_html(comparison))
+    if as_json:
+        print(json.dumps(comparison, ensure_ascii=False, indent=1))
+        return
+    compare_page.print_comparison(comparison, console())
+    if out is not None:
+        print(f"Comparison: {out}")
+
+
+def _print_summary(content: dict[str, Any], folder: Path, html: Path | None = None) -> None:
     from rich.console import Console
 
     from edgekd import report as reports
 
     reports.print_summary(content, Console())
     bundle = folder / "bundle.zip"
-    print(
-        f"Report: {folder / 'report.html'}" + (f"   Bundle: {bundle}" if bundle.is_file() else "")
-    )
+    found = f"   Bundle: {bundle}" if bundle.is_file() else ""
+    print(f"Report: {html or folder / 'report.html'}{found}")
 
 
 def _say(values: Any, as_json: bool, text: str) -> None:

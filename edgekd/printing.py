@@ -10,12 +10,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.errors import EdgeKDError, UsageError, closest
+from edgekd.errors import UsageError, closest
 from edgekd.records import BenchmarkResult, to_dict
-from edgekd.report_format import duration
+from edgekd.report_format import (
+    DASH,
+    duration,
+    interval,
+    megabytes,
+    percent,
+    readable_date,
+)
 from edgekd.sizes import format_size
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgekd.predictor import Prediction
     from edgekd.run_config import RunConfig
     from export.budget import CheckResult
@@ -157,6 +166,42 @@ def next_command(verb: str, config: RunConfig) -> str:
     return f"edgekd {following[verb]} {shlex.quote(str(config.folder))}"
 
 
+def print_runs(runs: list[dict[str, Any]]) -> None:
+    """Prints a row a run, as `edgekd list runs` shows them."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgekd.compare_page import gates
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("run", "date", "state", "chosen file", "MB", "accuracy (95%)", "gates", "took"):
+        right = name in ("MB", "took")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for run in runs:
+        accuracy, seconds = run["accuracy"], run["seconds"]
+        cells = [
+            run["folder"],
+            readable_date(run["date"]) if run["date"] else DASH,
+            run["state"],
+            run["chosen"] or DASH,
+            megabytes(run["size_bytes"]),
+            f"{percent(accuracy['value'])} ({interval(accuracy)})" if accuracy else DASH,
+            gates(run["gates"]),
+            DASH if seconds is None else duration(seconds),
+        ]
+        table.add_row(*(Text(cell) for cell in cells))
+    console().print(table)
+
+
+def console() -> Console:
+    """Returns where tables go; what is no terminal gets them wide enough to keep rows whole."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal else Console(width=200)
+
+
 def disk_use(folder: Path, free: bool = False) -> dict[str, Any]:
     """Returns bytes by part of a run folder, and what can be made again; frees it when asked.
 
@@ -273,14 +318,6 @@ def _configs() -> list[dict[str, Any]]:
 
 
 def _runs(folder: Path) -> list[dict[str, Any]]:
-    from edgekd import report as reports
+    from edgekd.run_folders import runs_in
 
-    rows = []
-    for path in sorted(folder.glob("*/report.json")):
-        try:
-            rows.append(
-                {"folder": str(path.parent), "result": reports.headline(reports.load(path.parent))}
-            )
-        except EdgeKDError as error:
-            rows.append({"folder": str(path.parent), "result": f"unreadable: {error}"})
-    return rows
+    return runs_in(folder)

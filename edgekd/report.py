@@ -81,7 +81,7 @@ def render_markdown(report: dict[str, Any]) -> str:
     """Returns the report as GitHub-flavoured Markdown; its first line is the headline."""
     report = _clean(report)
     return (
-        _environment()
+        environment()
         .get_template("report.md.j2")
         .render(
             report=report, headline=headline(report), cards=cards(report), sections=sections(report)
@@ -105,7 +105,7 @@ def render_html(report: dict[str, Any]) -> str:
         "stages": [plots.stage_seconds(report["stages"])],
     }
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -196,7 +196,7 @@ def _rich_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(

@@ -118,7 +118,7 @@ def test_a_damaged_report_is_a_row_and_not_the_end(tmp_path: Path) -> None:
     (tmp_path / "bad/report.json").write_text("{")
     (row,) = printing.listing("runs", tmp_path)
     assert row["folder"] == str(tmp_path / "bad")
-    assert row["result"].startswith("unreadable: ")
+    assert row["state"].startswith("unreadable: ")
 
 
 @pytest.fixture

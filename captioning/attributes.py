@@ -109,8 +109,20 @@ def _otsu(values: np.ndarray) -> float:
 
 def _colour_shares(pixels: np.ndarray) -> np.ndarray:
     anchors = np.array(list(_COLOURS.values()), dtype=np.float32) / 255
-    nearest = ((pixels[:, None] - anchors) ** 2).sum(axis=-1).argmin(axis=1)
+    difference = _opponent(pixels)[:, None] - _opponent(anchors)
+    nearest = (difference**2).sum(axis=-1).argmin(axis=1)
     return np.bincount(nearest, minlength=len(anchors)) / len(nearest)
+
+
+def _opponent(pixels: np.ndarray) -> np.ndarray:
+    """Lightness, red against green, yellow against blue; hue counts more than lightness.
+
+    In plain RGB a light grey lies nearer to pink than to white or grey.
+    """
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return np.stack(
+        [(red + green + blue) / 3, 1.5 * (red - green), 1.5 * ((red + green) / 2 - blue)], axis=-1
+    )
 
 
 def _membership(attribute: str, value: float) -> np.ndarray:

@@ -8,41 +8,75 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pydantic
 
+from edgekd import targets_file
 from edgekd.config import Section
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
+from edgekd.metrics import softmax
 from edgekd.progress import Progress, silent
 from edgekd.records import Item, Preprocess, SoftTargets, Split
 from edgekd.store import RunStore, atomic_path, digest, file_sha256
 
 if TYPE_CHECKING:
-    from captioning.teachers.composed import ComposedHead
+    from captioning.teachers.backbone import Backbones
+    from captioning.teachers.composed import ComposedHead, NamedHead
+    from edgekd.weights import WeightsFile
 
-CAPTION_SCHEMA = 2
+CAPTION_SCHEMA = 3
 FILTER_SCHEMA = 1
 TARGETS_SCHEMA = 2
 
 
+BackboneName = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+
+
 class ComposedTeacherConfig(Section):
-    """The embedded teacher: an ImageNet backbone, measured attributes, sampled sentences."""
+    """The embedded teacher: ImageNet backbones, measured attributes, sampled sentences."""
 
     kind: Literal["composed"] = "composed"
-    backbone: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = (
-        "efficientnet_lite2"
+    backbone: list[BackboneName] = pydantic.Field(
+        ["efficientnet_lite2"], min_length=1, description="one or several that look together"
     )
-    weights: Path | None = pydantic.Field(None, description="local file instead of the package's")
+    weights: Path | None = pydantic.Field(
+        None, description="local file instead of the package's, for a single backbone"
+    )
     image_size: int = pydantic.Field(224, ge=32, le=1024, description="pixels")
     inverted: bool = pydantic.Field(
         False, description="swap dark and light: for light objects on black"
     )
     names: bool = pydantic.Field(True, description="carry ImageNet names to the class names")
-    names_temperature: float = pydantic.Field(0.05, gt=0, description="of cosine similarities")
+    names_temperature: float = pydantic.Field(0.07, gt=0, description="of cosine similarities")
+    glosses: bool = pydantic.Field(
+        True, description="names with their definitions (WordNet, as timm brings it)"
+    )
     balance: bool = pydantic.Field(
         True, description="names only: assume the classes equally frequent"
     )
+    prototypes: int = pydantic.Field(
+        1, ge=0, description="rounds of soft k-means on the training images, seeded by the names"
+    )
+    prototype_temperature: float = pydantic.Field(0.05, gt=0, description="of cosine similarities")
     text_encoder: Path | None = pydantic.Field(
         None, description="local MiniLM folder or .zip instead of the package's"
     )
+
+    @pydantic.field_validator("backbone", mode="before")
+    @classmethod
+    def _one_or_several(cls, backbone: object) -> object:
+        return [backbone] if isinstance(backbone, str) else backbone
+
+    @pydantic.model_validator(mode="after")
+    def _weights_of_one(self) -> ComposedTeacherConfig:
+        if self.weights is not None and len(self.backbone) > 1:
+            raise ValueError("weights: one file for several backbones. Name one backbone")
+        if len(set(self.backbone)) < len(self.backbone):
+            raise ValueError("backbone: the same one twice")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What captions and reports call it."""
+        return f"{self.kind}/{'+'.join(self.backbone)}"
 
 
 # Settings of the teacher that what it observes in an image depends on; the rest is what it says.
@@ -109,13 +143,15 @@ def caption(
     """
     from captioning import captions as captions_io
     from captioning.teachers import composed, speak
-    from captioning.teachers.backbone import Backbone
 
     teacher = config.teacher
-    backbone = Backbone(teacher.backbone, teacher.weights).to(best_device())
+    backbone = _backbones(teacher).to(best_device())
     items = manifest.items
     settings = digest(
-        [teacher.model_dump(mode="json", include=set(SEEN_WITH)), backbone.weights.sha256]
+        [
+            teacher.model_dump(mode="json", include=set(SEEN_WITH)),
+            *(file.sha256 for file in backbone.weights),
+        ]
     )
     blocks = store.path("captions", f"blocks-{settings[:8]}")
     observations = store.path("captions", "observations.npz")
@@ -123,14 +159,13 @@ def caption(
     observed = before or speak.observe(
         items, folder, backbone, teacher_preprocess(teacher), blocks, config.block_size, progress
     )
-    names, weights = None, [backbone.weights]
+    features = observed["features"].astype(np.float32)
+    names, encoder_weights = None, []
     if teacher.names:
-        names, encoder_weights = speak.names_head(
-            manifest, observed, teacher.text_encoder, teacher.names_temperature, teacher.balance
-        )
-        weights.append(encoder_weights)
+        names, file = _named_head(manifest, observed, teacher, backbone.sizes)
+        encoder_weights = [file]
     head = composed.fit(
-        observed["features"].astype(np.float32),
+        features,
         observed["imagenet"].astype(np.float32),
         labelled_rows(items, "train"),
         labelled_rows(items, "tune"),
@@ -138,7 +173,7 @@ def caption(
         manifest.task.num_classes,
         seed,
     )
-    logits = head.logits(observed["features"].astype(np.float32), observed["imagenet"])
+    logits = head.logits(features, observed["imagenet"])
     ids = [item.id for item in items]
     with atomic_path(observations) as temporary:
         np.savez(temporary, ids=ids, logits=logits, settings=settings, **observed)  # type: ignore[arg-type]
@@ -151,7 +186,7 @@ def caption(
         observed["attributes"],
         config.captions_per_image,
         config.temperatures,
-        f"{teacher.kind}/{teacher.backbone}",
+        teacher.name,
         seed,
     )
     count = captions_io.save(spoken, raw)
@@ -160,20 +195,11 @@ def caption(
         "num_captions": count,
         "num_observed": 0 if before else len(items),
         "teacher": teacher.kind,
-        "backbone": teacher.backbone,
-        "num_params": backbone.count_params(head.names_weight > 0) + head.num_params,
+        "backbone": "+".join(teacher.backbone),
+        "num_params": backbone.count_params(head.asks_imagenet) + head.num_params,
         "head": head.provenance,
-        "weights": [
-            {
-                "name": file.name,
-                "source": file.source,
-                "sha256": file.sha256,
-                "licence": file.licence,
-                "size_bytes": file.path.stat().st_size,
-                "used": file is backbone.weights or head.names_weight > 0,
-            }
-            for file in weights
-        ],
+        "weights": [_origin(file, used=True) for file in backbone.weights]
+        + [_origin(file, used=head.asks_imagenet) for file in encoder_weights],
     }
     return [raw, observations, head_path], summary
 
@@ -256,7 +282,7 @@ def soft_targets(
     path = store.path("targets", "targets.npz")
     with atomic_path(path) as temporary:
         floats = {name: values.astype(np.float32) for name, values in arrays.items()}
-        np.savez(temporary, ids=ids, **floats)  # type: ignore[arg-type]
+        np.savez(temporary, ids=ids, schema=targets_file.SCHEMA, **floats)  # type: ignore[arg-type]
     provenance = {
         "evidence": config.evidence,
         "caption_share": share,
@@ -293,12 +319,7 @@ def save_head(head: ComposedHead, path: Path) -> None:
     if head.probe_coef_DK is not None:
         arrays |= {"probe_coef": head.probe_coef_DK, "probe_intercept": head.probe_intercept_K}
     if head.names is not None:
-        arrays |= {
-            "names_source": head.names.source_1000E,
-            "names_target": head.names.target_KE,
-            "names_temperature": head.names.temperature,
-            "names_bias": head.names.bias_K,
-        }
+        arrays |= head.names.arrays()
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)
 
@@ -317,17 +338,59 @@ def teacher_preprocess(config: ComposedTeacherConfig) -> Preprocess:
 
 def load_teacher(config: ComposedTeacherConfig, store: RunStore) -> tuple[Any, Any]:
     """Returns (torch module [B, 3, H, W] -> class logits [B, K], its Preprocess) for export."""
-    from captioning.teachers.backbone import Backbone
     from captioning.teachers.module import TeacherModule
 
     arrays = dict(np.load(store.path("captions", "teacher_head.npz")))
-    module = TeacherModule(Backbone(config.backbone, config.weights), arrays)
+    module = TeacherModule(_backbones(config), arrays)
     return module.eval(), teacher_preprocess(config)
 
 
-def _scores(store: RunStore, ids: list[str]) -> np.ndarray:
-    from edgekd.metrics import softmax
+def _backbones(config: ComposedTeacherConfig) -> Backbones:
+    from captioning.teachers.backbone import Backbone, Backbones
 
+    return Backbones([Backbone(name, config.weights) for name in config.backbone])
+
+
+def _named_head(
+    manifest: Manifest,
+    observed: dict[str, np.ndarray],
+    config: ComposedTeacherConfig,
+    sizes: tuple[int, ...],
+) -> tuple[NamedHead, WeightsFile]:
+    """Returns what the class names and the unlabelled training images say, and the encoder's file."""
+    from captioning.teachers import speak
+    from captioning.teachers.prototypes import fit_prototypes
+
+    names, weights = speak.names_head(
+        manifest,
+        observed["imagenet"],
+        config.text_encoder,
+        config.names_temperature,
+        config.balance,
+        config.glosses,
+    )
+    train = speak.training_rows(manifest)
+    if config.prototypes == 0 or len(train) < manifest.task.num_classes:
+        return names, weights
+    features = observed["features"][train].astype(np.float32)
+    probs = softmax(names.logits(features, observed["imagenet"][train].astype(np.float32)))
+    head = fit_prototypes(features, probs, sizes, config.prototypes, config.prototype_temperature)
+    return head, weights
+
+
+def _origin(file: WeightsFile, used: bool) -> dict[str, Any]:
+    """A weights file for the report; `used` where the teacher needs it to answer."""
+    return {
+        "name": file.name,
+        "source": file.source,
+        "sha256": file.sha256,
+        "licence": file.licence,
+        "size_bytes": file.path.stat().st_size,
+        "used": used,
+    }
+
+
+def _scores(store: RunStore, ids: list[str]) -> np.ndarray:
     return softmax(_observation(store, ids, "logits"))
 
 
@@ -347,7 +410,6 @@ def _by_meaning(manifest: Manifest, text_encoder: Path | None) -> Any:
 
     def weights(text: str) -> np.ndarray:
         from captioning.sentences import SentenceEncoder
-        from edgekd.metrics import softmax
 
         if not state:
             state["encoder"] = SentenceEncoder(text_encoder)

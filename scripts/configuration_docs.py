@@ -39,7 +39,6 @@ _MEANINGS = {
     "data.licence": "of the images; goes into model card and bundle",
     "data.on_bad_image": "what to do with a file that cannot be read",
     "caption.teacher.kind": "which kind of teacher; so far there is one",
-    "caption.teacher.backbone": "ImageNet network that looks at the images",
     "caption.captions_per_image": "sentences sampled for every image",
     "targets.evidence": "what the soft targets are made of",
     "distill.arch": "student network; see `edgekd list students`",

@@ -10,7 +10,7 @@ N items, D features, K classes, E embedding size.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,17 @@ _NAMES_GAIN = 0.01
 _MIN_LABELS_TO_FIT = 20
 
 
+class NamedHead(Protocol):
+    """Class logits that no label went into: from names, or from prototypes that names seeded."""
+
+    @property
+    def num_params(self) -> int: ...
+
+    def arrays(self) -> dict[str, Any]: ...
+
+    def logits(self, features_ND: np.ndarray, imagenet_N1000: np.ndarray) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class NamesHead:
     """ImageNet logits to class logits through sentence embeddings; `bias` balances the classes."""
@@ -36,7 +47,26 @@ class NamesHead:
     temperature: float
     bias_K: np.ndarray
 
-    def logits(self, imagenet_N1000: np.ndarray) -> np.ndarray:
+    @property
+    def num_params(self) -> int:
+        """Nothing here is learned from images."""
+        return 0
+
+    def arrays(self) -> dict[str, Any]:
+        """Returns what rebuilds it for export."""
+        return {
+            "names_source": self.source_1000E,
+            "names_target": self.target_KE,
+            "names_temperature": self.temperature,
+            "names_bias": self.bias_K,
+        }
+
+    def logits(self, features_ND: np.ndarray, imagenet_N1000: np.ndarray) -> np.ndarray:
+        """Returns class logits [N, K]; the features are not asked."""
+        return self.logits_of_imagenet(imagenet_N1000)
+
+    def logits_of_imagenet(self, imagenet_N1000: np.ndarray) -> np.ndarray:
+        """Returns class logits [N, K]."""
         vectors = softmax(imagenet_N1000) @ self.source_1000E
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), MIN_NORM)
         return vectors @ self.target_KE.T / self.temperature + self.bias_K
@@ -49,7 +79,7 @@ class ComposedHead:
     probe_coef_DK: np.ndarray | None
     probe_intercept_K: np.ndarray | None
     probe_weight: float
-    names: NamesHead | None
+    names: NamedHead | None
     names_weight: float
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -59,13 +89,20 @@ class ComposedHead:
         if self.probe_coef_DK is not None:
             total = self.probe_weight * (features_ND @ self.probe_coef_DK + self.probe_intercept_K)
         if self.names is not None and self.names_weight > 0:
-            total = total + self.names_weight * self.names.logits(imagenet_N1000)
+            total = total + self.names_weight * self.names.logits(features_ND, imagenet_N1000)
         return np.asarray(total)
 
     @property
     def num_params(self) -> int:
         """Learned numbers beside the backbone's."""
-        return sum(a.size for a in (self.probe_coef_DK, self.probe_intercept_K) if a is not None)
+        probe = sum(a.size for a in (self.probe_coef_DK, self.probe_intercept_K) if a is not None)
+        named = self.names.num_params if self.names is not None and self.names_weight > 0 else 0
+        return probe + named
+
+    @property
+    def asks_imagenet(self) -> bool:
+        """Whether ImageNet's own answers and the sentence vectors are needed to answer."""
+        return isinstance(self.names, NamesHead) and self.names_weight > 0
 
 
 def fit_names(
@@ -80,7 +117,7 @@ def fit_names(
     head = NamesHead(source_1000E, target_KE, temperature, np.zeros(num_classes))
     if not balance:
         return head
-    logits = head.logits(imagenet_N1000)
+    logits = head.logits_of_imagenet(imagenet_N1000)
     bias = np.zeros(num_classes)
     for _ in range(200):
         share = softmax(logits + bias).mean(axis=0)
@@ -93,7 +130,7 @@ def fit(
     imagenet_N1000: np.ndarray,
     given: tuple[np.ndarray, np.ndarray],
     tune: tuple[np.ndarray, np.ndarray],
-    names: NamesHead | None,
+    names: NamedHead | None,
     num_classes: int,
     seed: int,
 ) -> ComposedHead:
@@ -125,7 +162,11 @@ def fit(
     }
     c = min(held_by_c, key=lambda c: _calibrated_nll(held_by_c[c], held_labels))
     coef, intercept = _probe(features_ND[rows], labels, c, seed)
-    names_logits = names.logits(imagenet_N1000[held_rows]) if names is not None else None
+    names_logits = (
+        names.logits(features_ND[held_rows], imagenet_N1000[held_rows])
+        if names is not None
+        else None
+    )
     probe_weight, names_weight = _weights(held_by_c[c], names_logits, held_labels)
     provenance = {
         "probe": f"{len(rows)} given labels, C={c}, weighted on {len(held_labels)} "

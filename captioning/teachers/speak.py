@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from captioning.attributes import measure
+from captioning.glossary import imagenet_senses, senses, spoken
 from captioning.prompts import sample_sentence
 from captioning.sentences import SentenceEncoder
-from captioning.teachers.backbone import Backbone, imagenet_names
+from captioning.teachers.backbone import Backbones
 from captioning.teachers.composed import NamesHead, fit_names
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
@@ -27,7 +28,7 @@ _BATCH = 32
 def observe(
     items: list[Item],
     folder: Path,
-    backbone: Backbone,
+    backbone: Backbones,
     preprocess: Preprocess,
     blocks: Path,
     block_size: int,
@@ -69,24 +70,26 @@ def observed_before(items: list[Item], path: Path, settings: str) -> dict[str, n
 
 def names_head(
     manifest: Manifest,
-    observed: dict[str, np.ndarray],
+    imagenet_N1000: np.ndarray,
     text_encoder: Path | None,
     temperature: float,
     balance: bool,
+    glosses: bool,
 ) -> tuple[NamesHead, WeightsFile]:
     """Returns the names head, balanced on the training images, and the encoder's weights."""
     encoder = SentenceEncoder(text_encoder)
-    lemmas = imagenet_names()
-    flat = encoder.encode([lemma for names in lemmas for lemma in names])
-    bounds = np.cumsum([0] + [len(names) for names in lemmas])
-    # All synonyms averaged with the first name: .48 against .44 on Caltech-101.
-    source = np.stack([flat[a:b].mean(axis=0) + flat[a] for a, b in pairwise(bounds)])
-    source /= np.linalg.norm(source, axis=1, keepdims=True)
-    target = np.stack([_class_vector(encoder, manifest, name) for name in manifest.task.classes])
-    train = np.array([item.split == "train" for item in manifest.items])
-    imagenet = observed["imagenet"][train].astype(np.float32)
+    source = _source_vectors(encoder, glosses)
+    target = np.stack(
+        [_class_vector(encoder, manifest, name, glosses) for name in manifest.task.classes]
+    )
+    imagenet = imagenet_N1000[training_rows(manifest)].astype(np.float32)
     head = fit_names(source, target, imagenet, temperature, balance)
     return head, encoder.weights
+
+
+def training_rows(manifest: Manifest) -> np.ndarray:
+    """Returns the rows of the training images, labelled or not; int64."""
+    return np.array([row for row, item in enumerate(manifest.items) if item.split == "train"])
 
 
 def sentences(
@@ -119,7 +122,7 @@ def sentences(
 def _observe_block(
     block: list[Item],
     folder: Path,
-    backbone: Backbone,
+    backbone: Backbones,
     preprocess: Preprocess,
     done: int,
     total: int,
@@ -141,8 +144,26 @@ def _observe_block(
     }
 
 
-def _class_vector(encoder: SentenceEncoder, manifest: Manifest, name: str) -> np.ndarray:
-    words = [name, *manifest.task.synonyms.get(name, ())]
-    vectors = encoder.encode([word.replace("_", " ") for word in words])
-    mean = vectors.mean(axis=0) + vectors[0]
-    return mean / np.linalg.norm(mean)
+def _source_vectors(encoder: SentenceEncoder, glosses: bool) -> np.ndarray:
+    """ImageNet's classes as unit vectors [1000, E]: all words, the first counting twice, and the
+    definition."""
+    known = imagenet_senses()
+    flat = encoder.encode([word for sense in known for word in sense.words])
+    bounds = np.cumsum([0] + [len(sense.words) for sense in known])
+    total = np.stack([flat[a:b].mean(axis=0) + flat[a] for a, b in pairwise(bounds)])
+    if glosses:
+        total += encoder.encode([f"{sense.words[0]}: {sense.definition}" for sense in known])
+    return total / np.linalg.norm(total, axis=1, keepdims=True)
+
+
+def _class_vector(
+    encoder: SentenceEncoder, manifest: Manifest, name: str, glosses: bool
+) -> np.ndarray:
+    """A class as a unit vector [E]: its name and synonyms, and what WordNet says it is."""
+    words = [spoken(word) for word in (name, *manifest.task.synonyms.get(name, ()))]
+    vectors = encoder.encode(words)
+    total = (vectors.mean(axis=0) + vectors[0]) / 2
+    defined = [f"{words[0]}: {sense.definition}" for sense in senses(name)] if glosses else []
+    if defined:
+        total = total + encoder.encode(defined).mean(axis=0)
+    return total / np.linalg.norm(total)

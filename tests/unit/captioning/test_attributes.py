@@ -48,6 +48,9 @@ def test_a_red_square_on_white() -> None:
         ((100, 65, 35), "brown"),
         ((130, 50, 150), "purple"),
         ((240, 150, 180), "pink"),
+        ((175, 175, 175), "grey"),
+        ((90, 60, 40), "brown"),
+        ((140, 20, 20), "red"),
     ],
 )
 def test_colours(colour: tuple[int, int, int], name: str) -> None:

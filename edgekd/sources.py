@@ -251,7 +251,7 @@ def _rows(table: Path) -> Iterator[tuple[int, Source]]:
         utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
-        header = [name.strip().lower() for name in next(reader, [])]
+        header = [name.strip(' "').lower() for name in next(reader, [])]
         if "path" not in header:
             raise DataError(
                 f"{table}: expected a header with path,label[,split][,group], "
@@ -269,7 +269,7 @@ def _rows(table: Path) -> Iterator[tuple[int, Source]]:
 def _delimiter(text: str) -> str:
     header = text.partition("\n")[0].lower()
     for delimiter in (",", ";", "\t"):
-        if "path" in [name.strip(' "\r') for name in header.split(delimiter)]:
+        if "path" in [name.strip(' "\r\ufeff') for name in header.split(delimiter)]:
             return delimiter
     return ","
 

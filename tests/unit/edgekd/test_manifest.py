@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -14,6 +18,7 @@ from edgekd import config as configs
 from edgekd import manifest
 from edgekd.errors import ConfigError, DataError
 from edgekd.manifest import DataConfig, SplitFractions
+from edgekd.records import Item, TaskSpec
 
 
 def image(path: Path, shade: int, size: tuple[int, int] = (3, 2)) -> Path:
@@ -350,3 +355,292 @@ def test_suffixes_are_those_pillow_opens() -> None:
     assert {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif"} <= suffixes
     assert not {".pdf", ".txt", ".mp4", ".csv"} & suffixes
     assert np.all([suffix == suffix.lower() for suffix in suffixes])
+
+
+def scene(path: Path, seed: int, scale: float = 1, brightness: float = 1) -> Path:
+    """A picture that is unlike that of any other seed."""
+    coarse = np.random.default_rng(seed).integers(40, 200, (7, 9, 3), dtype=np.uint8)
+    size = (round(96 * scale), round(72 * scale))
+    picture = Image.fromarray(coarse).resize((96, 72), Image.Resampling.BICUBIC).resize(size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.eval(picture, lambda value: round(value * brightness)).save(path)
+    return path
+
+
+def rows(folder: Path, *lines: str) -> None:
+    (folder / "labels.csv").write_text("path,label,split,group\n" + "\n".join(lines))
+
+
+def test_near_copies_share_a_split_and_others_stay_where_they_were(tmp_path: Path) -> None:
+    for seed in range(30):
+        scene(tmp_path / "data" / ("cat", "dog")[seed % 2] / f"{seed}.png", seed)
+    splits = {"tune": 0.2, "val": 0.2, "test": 0.3}
+    before = by_path(build(tmp_path / "data", splits=splits))
+    for seed in range(30):
+        name = tmp_path / "data" / ("cat", "dog")[seed % 2] / f"{seed}"
+        scene(name.with_suffix(".half.png"), seed, scale=0.5)
+        scene(name.with_suffix(".light.png"), seed, brightness=1.1)
+    apart = build(tmp_path / "data", splits=splits, near_duplicates="ignore")
+    assert apart.near_copies() == {"images": 0, "across_splits": 0}
+    built = build(tmp_path / "data", splits=splits)
+    assert built.near_copies() == {"images": 90, "across_splits": 0}
+    groups: dict[str, list[str]] = {}
+    for item in built.items:
+        groups.setdefault(str(item.near), []).append(item.id)
+    assert all(len(ids) == 3 and near == min(ids) for near, ids in groups.items())
+    of_file = {path.rsplit("/")[-1].split(".")[0]: set() for path in before}
+    for item in built.items:
+        of_file[item.path.rsplit("/")[-1].split(".")[0]].add(item.split)
+    assert all(len(found) == 1 for found in of_file.values())
+    # Left to themselves they would have straddled.
+    loose = [{i.split for i in apart.items if i.id in ids} for ids in groups.values()]
+    assert sum(len(found) > 1 for found in loose) > 5
+    assert built.notes == []
+
+
+def test_splits_that_the_data_gives_stay_and_copies_across_them_are_reported(
+    tmp_path: Path,
+) -> None:
+    scene(tmp_path / "train/cat/1.png", 1)
+    scene(tmp_path / "test/cat/1.png", 1, scale=0.5)
+    scene(tmp_path / "train/dog/2.png", 2)
+    scene(tmp_path / "test/dog/3.png", 3)
+    built = build(tmp_path)
+    assert by_path(built) == {
+        "test/cat/1.png": ("test", 0),
+        "test/dog/3.png": ("test", 1),
+        "train/cat/1.png": ("train", 0),
+        "train/dog/2.png": ("train", 1),
+    }
+    assert built.near_copies() == {"images": 2, "across_splits": 2}
+    (note,) = built.notes
+    assert note.startswith(
+        "2 images have a near copy in another split, such as test/cat/1.png (test) and "
+        "train/cat/1.png (train)."
+    )
+
+
+def test_what_resembles_a_given_test_image_does_not_train(tmp_path: Path) -> None:
+    scene(tmp_path / "a.png", 1)
+    scene(tmp_path / "b.png", 1, scale=0.5)  # unlabelled, would train
+    scene(tmp_path / "c.png", 2)
+    scene(tmp_path / "d.png", 2, scale=0.5)
+    rows(tmp_path, "a.png,cat,test,", "c.png,dog,train,", "d.png,dog,,")
+    built = build(tmp_path, splits={"test": 0.9, "val": 0, "tune": 0})
+    assert by_path(built) == {
+        "a.png": ("test", 0),
+        "b.png": ("test", None),
+        "c.png": ("train", 1),
+        "d.png": ("train", 1),
+    }
+
+
+def test_a_group_with_labels_on_some_of_its_images(tmp_path: Path) -> None:
+    lines = []
+    for index in range(40):
+        image(tmp_path / f"{index:02}.png", index)
+        label = ("cat", "dog")[index % 2] if index % 4 < 2 else ""
+        lines.append(f"{index:02}.png,{label},,g{index // 4}")
+    rows(tmp_path, *lines)
+    built = build(tmp_path, splits={"tune": 0.2, "val": 0.2, "test": 0.3})
+    for group in range(10):
+        assert len({i.split for i in built.items if i.group == f"g{group}"}) == 1
+    assert len({i.split for i in built.items}) == 4
+
+
+def test_a_group_takes_the_split_that_one_of_it_was_given(tmp_path: Path) -> None:
+    for index in range(4):
+        image(tmp_path / f"{index}.png", index)
+    rows(tmp_path, "0.png,cat,val,g", "1.png,dog,,g", "2.png,,,g", "3.png,dog,train,")
+    assert by_path(build(tmp_path)) == {
+        "0.png": ("val", 0), "1.png": ("val", 1), "2.png": ("val", None), "3.png": ("train", 1),
+    }  # fmt: skip
+
+
+def test_a_group_in_two_given_splits_is_an_error(tmp_path: Path) -> None:
+    for index in range(2):
+        image(tmp_path / f"{index}.png", index)
+    rows(tmp_path, "0.png,cat,train,g", "1.png,dog,test,g")
+    with pytest.raises(DataError) as caught:
+        build(tmp_path)
+    assert str(caught.value) == (
+        "labels: group 'g' has '0.png' in train and '1.png' in test. Put a group into one split"
+    )
+
+
+def test_copies_in_two_groups_join_the_groups(tmp_path: Path) -> None:
+    lines = []
+    for index in range(40):  # 20 groups of two; equal bytes tie g0 to g1, g2 to g3, ...
+        picture = image(tmp_path / f"{index}.png", index)
+        if index % 4 == 2:
+            picture.write_bytes((tmp_path / f"{index - 1}.png").read_bytes())
+        lines.append(
+            f"{index}.png,{('cat', 'dog')[index // 2 % 2 if index % 4 == 3 else 0]},,g{index // 2}"
+        )
+    rows(tmp_path, *lines)
+    built = build(tmp_path, splits={"tune": 0.2, "val": 0.2, "test": 0.3})
+    assert built.num_duplicates == 10
+    split_of_number = {int(i.path.split(".")[0]): i.split for i in built.items}
+    for first in range(0, 40, 4):
+        assert len({split_of_number[n] for n in (first, first + 1, first + 3)}) == 1
+
+
+def test_small_classes_come_out_empty_nowhere_that_their_share_rounds_to_one(
+    tmp_path: Path,
+) -> None:
+    fractions = {"tune": 0.1, "val": 0.1, "test": 0.3}
+    for kind in range(20):
+        for index in range(10):
+            image(tmp_path / f"class {kind:02}/{index}.png", kind, size=(index + 1, kind + 1))
+    built = build(tmp_path, splits=fractions)
+    counts = Counter((item.label, item.split) for item in built.items)
+    assert all(
+        counts[kind, split] for kind in range(20) for split in ("train", "tune", "val", "test")
+    )
+    # The plain draw leaves some empty: 10 images at a tenth miss it with .9 ** 10 = .35.
+    plain = Counter(
+        (i.label, manifest.split_of(i.id, 0, SplitFractions(**fractions))) for i in built.items
+    )
+    assert sum(not plain[kind, "val"] for kind in range(20)) >= 2
+
+
+def test_images_that_are_added_move_only_those_that_stood_in(tmp_path: Path) -> None:
+    for index in range(60):
+        image(tmp_path / ("cat", "dog")[index % 2] / f"{index}.png", index)
+    splits = {"tune": 0.2, "val": 0.2, "test": 0.2}
+    before = {item.id: item.split for item in build(tmp_path, splits=splits).items}
+    for index in range(60, 120):
+        image(tmp_path / ("cat", "dog")[index % 2] / f"{index}.png", index)
+    after = {item.id: item.split for item in build(tmp_path, splits=splits).items}
+    assert {key: after[key] for key in before} == before
+
+
+def test_no_label_is_used_but_those_of_test(tmp_path: Path) -> None:
+    for index, split in enumerate(("train", "tune", "val", "test")):
+        image(tmp_path / split / "cat" / f"{index}.png", index)
+        image(tmp_path / split / "dog" / f"{index}.png", index + 10)
+    counts = build(tmp_path, use_labels=False).counts()
+    assert {split: count["labels"] for split, count in counts.items()} == {
+        "train": 0, "tune": 0, "val": 0, "test": 2,
+    }  # fmt: skip
+    assert all(count["images"] == 2 for count in counts.values())
+
+
+def test_some_labels_a_class_by_seed_and_content(tmp_path: Path) -> None:
+    for index in range(40):
+        kind = ("cat", "dog")[index % 2]
+        image(tmp_path / "train" / kind / f"{index}.png", index)
+    for kind in ("cat", "dog"):
+        for index in range(3):
+            image(tmp_path / "val" / kind / f"{index}.png", index, size=(4, 3 + (kind == "dog")))
+    whole = build(tmp_path)
+    built = build(tmp_path, labels_per_class=5)
+    counts = Counter((i.split, i.label) for i in built.items)
+    assert counts == {
+        ("train", 0): 5, ("train", 1): 5, ("train", None): 30, ("val", 0): 3, ("val", 1): 3,
+    }  # fmt: skip
+    assert {i.id: i.split for i in whole.items} == {i.id: i.split for i in built.items}
+    kept = {i.id for i in built.of("train") if i.label is not None}
+    fewer = {i.id for i in build(tmp_path, labels_per_class=2).of("train") if i.label is not None}
+    assert fewer < kept
+    config = configs.parse(DataConfig, {"folder": tmp_path, "labels_per_class": 5})
+    other = manifest.build(config, "test", seed=1)
+    assert {i.id for i in other.of("train") if i.label is not None} != kept
+    assert {i.label_origin for i in built.of("train")} == {"given", None}
+    assert build(tmp_path, labels_per_class=0).counts()["train"]["labels"] == 0
+    assert build(tmp_path, labels_per_class=99).counts() == whole.counts()
+
+
+def test_labels_and_folders_match_classes_however_they_are_written(tmp_path: Path) -> None:
+    image(tmp_path / "T_Shirt/1.png", 1)
+    image(tmp_path / "CAR/2.png", 2)
+    image(tmp_path / "dgo/3.png", 3)
+    built = build(tmp_path, classes=["t-shirt", "car", "dog"], splits={"test": 0})
+    assert {i.path: i.label for i in built.items} == {
+        "T_Shirt/1.png": 0, "CAR/2.png": 1, "dgo/3.png": None,
+    }  # fmt: skip
+    assert built.notes == [
+        "folders that are no class, so that their images carry no label: 'dgo' (1)"
+    ]
+    assert built.task.classes == ("t-shirt", "car", "dog")
+
+
+def test_two_folders_with_one_name(tmp_path: Path) -> None:
+    image(tmp_path / "Car/1.png", 1)
+    image(tmp_path / "car/2.png", 2)
+    image(tmp_path / "dog/3.png", 3)
+    with pytest.raises(DataError, match=r"labels: 'Car' and 'car' are one name but for case"):
+        build(tmp_path)
+
+
+def test_a_broken_link_is_skipped_or_an_error(tmp_path: Path) -> None:
+    image(tmp_path / "cat/1.png", 1)
+    image(tmp_path / "dog/2.png", 2)
+    (tmp_path / "dog/3.png").symlink_to(tmp_path / "none.png")
+    assert build(tmp_path).skipped == [("dog/3.png", "a link to a file that is not there")]
+    with pytest.raises(DataError, match=r"dog/3.png: a link to a file that is not there"):
+        build(tmp_path, on_bad_image="error")
+
+
+def test_only_bad_files_is_an_error_that_names_the_first(tmp_path: Path) -> None:
+    (tmp_path / "1.png").symlink_to(tmp_path / "none.png")
+    with pytest.raises(
+        DataError, match=r"none of the 1 image files .* can be read; the first: 1.png"
+    ):
+        build(tmp_path, classes=["cat", "dog"])
+
+
+def test_the_list_of_what_was_left_out(tmp_path: Path) -> None:
+    image(tmp_path / "cat/1.png", 1)
+    image(tmp_path / "dog/2.png", 2)
+    for index in range(22):
+        (tmp_path / f'dog/bad "{index:02}", really.png').write_bytes(b"")
+    built = build(tmp_path)
+    listed = list(csv.reader(manifest.skipped_csv(built).splitlines()))
+    assert listed[0] == ["path", "reason"]
+    assert listed[1] == ['dog/bad "00", really.png', "an empty file (0 bytes)"]
+    assert len(listed) == 23
+    lines = manifest.skipped_lines(built, "runs/x/skipped.csv")
+    assert lines[0] == 'skipped dog/bad "00", really.png: an empty file (0 bytes)'
+    assert lines[20:] == ["and 2 more: runs/x/skipped.csv lists them all"]
+    assert manifest.skipped_lines(built, "x", most=22)[-1].startswith("skipped")
+
+
+def test_a_manifest_of_many_row_groups(tmp_path: Path) -> None:
+    task = TaskSpec("test", ("cat", "dog"))
+    items = [Item(f"{n:064}", f"{n}.png", "train", n % 2, "given", near="x") for n in range(20_000)]
+    whole = manifest.Manifest(task, items, [("bad.png", "why")], 3, ["a note"])
+    manifest.save(whole, tmp_path / "manifest.parquet")
+    assert pq.ParquetFile(tmp_path / "manifest.parquet").num_row_groups == 3
+    assert manifest.load(tmp_path / "manifest.parquet") == whole
+
+
+def test_a_manifest_of_the_first_schema_is_read(tmp_path: Path) -> None:
+    meta = {
+        "schema": 1, "name": "old", "classes": ["cat", "dog"], "synonyms": {}, "skipped": [],
+        "num_duplicates": 0,
+    }  # fmt: skip
+    row = {"id": "a", "path": "a.png", "split": "test", "label": 1, "label_origin": "given",
+           "group": None, "licence": None, "width": 3, "height": 2}  # fmt: skip
+    table = pa.Table.from_pylist([row]).replace_schema_metadata({"edgekd": json.dumps(meta)})
+    pq.write_table(table, tmp_path / "manifest.parquet")
+    built = manifest.load(tmp_path / "manifest.parquet")
+    assert built.items == [Item("a", "a.png", "test", 1, "given", width=3, height=2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"no parquet", "not readable as parquet"), (None, "schema 9, this edgekd reads schema 2")],
+)
+def test_a_manifest_that_cannot_be_read(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "manifest.parquet"
+    if content is None:
+        table = pa.table({"id": ["a"]}).replace_schema_metadata({"edgekd": '{"schema": 9}'})
+        pq.write_table(table, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        manifest.load(path)
+    assert str(path) in str(caught.value)

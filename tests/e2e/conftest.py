@@ -20,6 +20,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The whole line, run once through the command line."""
     base = tmp_path_factory.mktemp("finished")
-    config = small_runs.write_config(base / "small.yaml", images, base / "run")
+    strange = small_runs.strange_images(base / "strange")
+    config = small_runs.write_config(
+        base / "small.yaml", images, base / "run", reject={"outliers": str(strange)}
+    )
     done = small_runs.edgekd("run", config)
     return Finished(images, config, base / "run", done.returncode, done.stdout, done.stderr)

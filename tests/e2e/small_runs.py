@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from PIL import Image
 
 from edgekd import assets
 
@@ -112,6 +114,18 @@ def folder_a_class(source: Path, target: Path, splits: tuple[str, ...]) -> Path:
             path = target / row["label"] / Path(row["path"]).name
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / row["path"], path)
+    return target
+
+
+def strange_images(target: Path) -> Path:
+    """Returns a folder of images of none of the classes: noise, plain colours, one that is broken."""
+    target.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        noise = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(target / f"noise {index}.png")
+        Image.new("RGB", (30, 50), (60 * index, 200, 90)).save(target / f"plain {index}.png")
+    (target / "broken.png").write_bytes(b"no image")
     return target
 
 

@@ -1,7 +1,8 @@
 """A stranger's app: numpy, Pillow and ai-edge-litert, an unzipped bundle, and a folder of images.
 
 Knows nothing of edgekd; everything it does is in preprocess.json and labels.txt. Prints how many
-of the test images of the folder's labels.csv the model names right, as JSON.
+of the test images of the folder's labels.csv the model names right, and what it says of each, as
+JSON. Computes in float32, as an app may.
 """
 
 import csv
@@ -30,7 +31,7 @@ assert list(taken["shape"]) == entry["shape"]
 assert taken["dtype"].__name__ == entry["dtype"]
 
 
-def answer(path: Path) -> str:
+def logits(path: Path) -> np.ndarray:
     image = Image.open(path).convert("RGB")
     image = image.resize((entry["resize"]["width"], entry["resize"]["height"]), resample)
     values = np.asarray(image, dtype=np.float32) / np.float32(255)
@@ -41,10 +42,28 @@ def answer(path: Path) -> str:
         values = np.clip(values, limits.min, limits.max)
     interpreter.set_tensor(taken["index"], values[None].astype(entry["dtype"]))
     interpreter.invoke()
-    return labels[int(interpreter.get_tensor(given["index"])[0].argmax())]
+    raw = interpreter.get_tensor(given["index"])[0].astype(np.float32)
+    if output["scale"] is None:
+        return raw
+    return (raw - np.float32(output["zero_point"])) * np.float32(output["scale"])
+
+
+def answer(path: Path) -> dict[str, object]:
+    values = logits(path)
+    exps = np.exp((values - values.max()) / np.float32(output.get("temperature", 1.0)))
+    probability = (exps / exps.sum()).max()
+    below = settings.get("reject_below")
+    assert settings.get("reject_by", "probability") == "probability"
+    return {
+        "label": labels[int(values.argmax())],
+        "probability": float(probability),
+        "rejected": below is not None and bool(probability < np.float32(below)),
+    }
 
 
 with (images / "labels.csv").open(newline="", encoding="utf-8") as stream:
     rows = [row for row in csv.DictReader(stream) if row["split"] == "test"]
-right = sum(answer(images / row["path"]) == row["label"] for row in rows)
-json.dump({"right": right, "n": len(rows), "modules": sorted(sys.modules)}, sys.stdout)
+answers = [answer(images / row["path"]) for row in rows]
+right = sum(said["label"] == row["label"] for said, row in zip(answers, rows, strict=True))
+found = {"right": right, "n": len(rows), "answers": answers, "modules": sorted(sys.modules)}
+json.dump(found, sys.stdout)

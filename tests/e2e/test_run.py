@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from edgekd.metrics import softmax
 from edgekd.store import file_sha256
 from tests.e2e.small_runs import (
     CLASSES,
@@ -210,6 +211,48 @@ def test_a_stranger_reproduces_the_reported_accuracy_exactly(
     assert not ours & set(found["modules"])
     accuracy = report_of(finished.folder)["headline"]["accuracy"]
     assert (found["right"] / found["n"], found["n"]) == (accuracy["value"], accuracy["n"])
+    rows = [row for row in labelled(finished.images) if row["split"] == "test"]
+    paths = [finished.images / row["path"] for row in rows]
+    ours_said = edgekd("predict", finished.folder / "bundle.zip", *paths, "--json").stdout
+    predictions = [json.loads(line) for line in ours_said.splitlines()]
+    for theirs, said in zip(found["answers"], predictions, strict=True):
+        assert (theirs["label"], theirs["rejected"]) == (said["label"], said["rejected"])
+        assert theirs["probability"] == pytest.approx(said["confidence"], abs=1e-5)  # float32
+    confidence = report_of(finished.folder)["confidence"]
+    answered = sum(not theirs["rejected"] for theirs in found["answers"])
+    assert answered / found["n"] == confidence["test"]["coverage"]["value"]
+
+
+def test_the_threshold_is_the_one_asked_for_and_is_in_the_bundle(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """19 of the 20 tune images reach it; with fewer than 50 labels none of theirs was looked at."""
+    report = report_of(finished.folder)
+    confidence = report["confidence"]
+    assert confidence["fitted_on"] == {
+        "split": "tune", "images": 20, "labels": 0, "learned": False,
+    }  # fmt: skip
+    arrays = np.load(finished.folder / "exports/logits.npz")
+    logits = arrays[f"{Path(report['headline']['path']).name}/held_out"]
+    reached = softmax(logits, confidence["temperature"]).max(axis=1) >= confidence["reject_below"]
+    assert reached.sum() >= 19
+    settings = json.loads((unzipped(finished, tmp_path) / "preprocess.json").read_text())
+    assert settings["outputs"][0]["temperature"] == confidence["temperature"]
+    assert settings["reject_below"] == confidence["reject_below"]
+    outliers = confidence["outliers"]
+    assert (outliers["images"], outliers["num_unreadable"]) == (8, 1)
+    assert "## When not to answer" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "unsure below" in finished.stdout
+
+
+def test_another_threshold_costs_no_training(finished: Finished, tmp_path: Path) -> None:
+    copy = finished.copy(tmp_path / "run")
+    done = edgekd("run", finished.config, "--out", copy, "--set", "reject.coverage=0.5")
+    assert done.returncode == 0, done.stderr
+    assert not {"distill", "export", "quantize", "bench"} & set(last_run(copy)["finished"])
+    before, after = (report_of(run)["confidence"] for run in (finished.folder, copy))
+    assert after["temperature"] == before["temperature"]
+    assert after["reject_below"] > before["reject_below"]
 
 
 def test_predict_says_what_the_report_counted(finished: Finished) -> None:

@@ -107,12 +107,14 @@ def main() -> int:
     return 1 if different else 0
 
 
-def plan(stages: Sequence[str], kills: int, rng: random.Random) -> list[list[Moment]]:
+def plan(
+    stages: Sequence[str], kills: int, rng: random.Random, kills_a_run: int = _KILLS_A_RUN
+) -> list[list[Moment]]:
     """Returns the moments of each run, in the order of the line; every stage about equally often."""
     wanted = [START, *stages]
     drawn = wanted * (kills // len(wanted)) + rng.sample(wanted, kills % len(wanted))
     rng.shuffle(drawn)
-    runs = [drawn[start : start + _KILLS_A_RUN] for start in range(0, kills, _KILLS_A_RUN)]
+    runs = [drawn[start : start + kills_a_run] for start in range(0, kills, kills_a_run)]
     return [
         [Moment(stage, rng.random()) for stage in sorted(run, key=wanted.index)] for run in runs
     ]

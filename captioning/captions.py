@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgekd.errors import DataError
+from edgekd.errors import DataError, SchemaError
 from edgekd.records import Caption
 from edgekd.store import atomic_path
 
@@ -26,6 +26,7 @@ _SCHEMA = pa.schema(
     ],
     metadata={"edgekd_schema": "1"},
 )
+_VERSION = b"edgekd_schema"
 _ROWS_A_GROUP = 8192
 
 
@@ -52,9 +53,15 @@ def load(path: Path) -> Iterable[Caption]:
 
     Raises:
         DataError: not a captions file, or a damaged one.
+        SchemaError: another version.
     """
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
+        found = (file.schema_arrow.metadata or {}).get(_VERSION, _SCHEMA.metadata[_VERSION])
+        if found != _SCHEMA.metadata[_VERSION]:  # a table that a person saved may name none
+            reads = int(_SCHEMA.metadata[_VERSION])
+            advice = "Make it anew with: edgekd caption CONFIG"
+            raise SchemaError(path, found.decode(errors="replace"), reads, advice)
         missing = set(_SCHEMA.names) - set(file.schema_arrow.names)
         if missing:
             raise DataError(f"{path}: expected the columns of captions, missing {sorted(missing)}")

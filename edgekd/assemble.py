@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgekd import __version__, confidence_words, machine, metrics
+from edgekd import __version__, confidence_words, machine, metrics, targets_file
 from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
 from edgekd.records import BenchmarkResult, ExportedModel, Item, ReportRow, Share, to_dict
@@ -257,7 +257,7 @@ def _test_rows(facts: Facts, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _targets(facts: Facts) -> dict[str, Any]:
-    targets = np.load(facts.folder / "targets" / "targets.npz")
+    targets = targets_file.load(facts.folder / "targets" / "targets.npz")
     rows, labels = _test_rows(facts, targets["ids"])
     named = {"captions_only": "captions_only", "scores_only": "scores_only", "both": "probs"}
     shares = {

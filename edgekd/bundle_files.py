@@ -9,8 +9,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from edgekd.errors import EdgeKDError, UsageError
+from edgekd.errors import EdgeKDError, SchemaError, UsageError
 
+MANIFEST_SCHEMA = 1
 _DAMAGED = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError)
 
 
@@ -71,6 +72,21 @@ class BundleFiles:
             raise EdgeKDError(f"{self.path}: {name} is not readable as JSON ({error})") from error
         if not isinstance(values, dict):
             raise EdgeKDError(f"{self.path}: {name} holds no JSON object")
+        return values
+
+    def manifest(self) -> dict[str, Any]:
+        """Returns the content of manifest.json: "files" with size and sha256, licences, versions.
+
+        Raises:
+            EdgeKDError: it is missing, holds no list of files, or has another schema version.
+        """
+        values = self.read_json("manifest.json")
+        if values.get("schema") != MANIFEST_SCHEMA:
+            advice = "Use the edgekd that made the bundle, or make it anew with: edgekd run CONFIG"
+            raise SchemaError("manifest.json", values.get("schema"), MANIFEST_SCHEMA, advice)
+        listed = values.get("files")
+        if not isinstance(listed, dict) or not all(isinstance(v, dict) for v in listed.values()):
+            raise EdgeKDError("manifest.json: 'files' is missing")
         return values
 
     def labels(self) -> list[str]:

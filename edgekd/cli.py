@@ -416,7 +416,7 @@ def bundle_show(
     from edgekd.bundle_files import BundleFiles
     from edgekd.sizes import format_size
 
-    manifest = BundleFiles(path).read_json("manifest.json")
+    manifest = BundleFiles(path).manifest()
     lines = [
         f"{name:18} {format_size(entry['size_bytes']):>10}  sha256 {entry['sha256'][:12]}"
         for name, entry in manifest["files"].items()

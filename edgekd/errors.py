@@ -42,6 +42,13 @@ class GateError(EdgeKDError):
     exit_code = 3
 
 
+class SchemaError(EdgeKDError):
+    """A file is written in another version of its kind than this edgekd reads."""
+
+    def __init__(self, file: object, found: object, reads: int, advice: str):
+        super().__init__(f"{file}: schema {found!r}, this edgekd reads schema {reads}. {advice}")
+
+
 class MissingExtraError(EdgeKDError):
     """A library of an install extra is missing."""
 

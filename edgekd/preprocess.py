@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgekd.confidence import Confidence
-from edgekd.errors import DataError, EdgeKDError
+from edgekd.errors import DataError, EdgeKDError, SchemaError
 from edgekd.records import Preprocess, TensorSpec
 
 SCHEMA = 1
@@ -141,9 +141,8 @@ def from_json(values: dict[str, Any]) -> Preprocess:
         EdgeKDError: another schema version, or a key is missing.
     """
     if values.get("schema") != SCHEMA:
-        raise EdgeKDError(
-            f"preprocess.json: schema {values.get('schema')!r}, this edgekd reads schema {SCHEMA}"
-        )
+        advice = "Use the edgekd that made the bundle, or make it anew with: edgekd run CONFIG"
+        raise SchemaError("preprocess.json", values.get("schema"), SCHEMA, advice)
     try:
         entry = values["inputs"][0]
         return Preprocess(

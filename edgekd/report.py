@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from edgekd import confidence_words, store
-from edgekd.errors import EdgeKDError, UsageError
+from edgekd.errors import SchemaError, UsageError
 from edgekd.records import to_dict
 from edgekd.report_format import (
     DASH,
@@ -44,7 +44,7 @@ def load(folder: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: the folder has none.
-        EdgeKDError: it has another schema version.
+        SchemaError: it has another schema version.
     """
     path = folder / "report.json"
     if not path.is_file():
@@ -55,10 +55,7 @@ def load(folder: Path) -> dict[str, Any]:
     report = store.read_json(path)
     found = report.get("schema") if isinstance(report, dict) else None
     if found != SCHEMA:
-        raise EdgeKDError(
-            f"{path}: report schema {found!r}, this edgekd reads schema {SCHEMA}. "
-            "Write it anew with: edgekd run CONFIG"
-        )
+        raise SchemaError(path, found, SCHEMA, "Write it anew with: edgekd run CONFIG")
     return report
 
 

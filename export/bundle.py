@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from edgekd import runtimes
-from edgekd.bundle_files import BundleFiles
+from edgekd.bundle_files import MANIFEST_SCHEMA, BundleFiles
 from edgekd.errors import EdgeKDError, UsageError
 from edgekd.predictor import MODEL_NAMES, Predictor
 from edgekd.records import Bundle, to_dict
 from edgekd.store import atomic_path, file_sha256
 from export.model_card import render_model_card
 
-SCHEMA = 1
 _REQUIRED = ("labels.txt", "preprocess.json", "MODEL_CARD.md", "expected.json")
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 # Part of the spread between the largest and the smallest output: room for the rounding of int8
@@ -79,7 +78,7 @@ def write_bundle(
     components = {name: _component(content) for name, content in sorted(contents.items())}
     contents["manifest.json"] = _json(
         {
-            "schema": SCHEMA,
+            "schema": MANIFEST_SCHEMA,
             "files": components,
             "licences": dict(sorted(licences.items())),
             "versions": dict(sorted(versions.items())),
@@ -126,8 +125,7 @@ def verify_bundle(path: Path) -> list[str]:
     """
     try:
         files = BundleFiles(path)
-        manifest = files.read_json("manifest.json")
-        listed = _listed(manifest)
+        listed = files.manifest()["files"]
     except UsageError:
         raise
     except EdgeKDError as error:
@@ -192,17 +190,6 @@ def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
             info.create_system = 3  # Unix, wherever it is written
             info.external_attr = 0o644 << 16
             archive.writestr(info, contents[name])
-
-
-def _listed(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    if manifest.get("schema") != SCHEMA:
-        raise EdgeKDError(
-            f"manifest.json: schema {manifest.get('schema')!r}, this edgekd reads schema {SCHEMA}"
-        )
-    listed = manifest.get("files")
-    if not isinstance(listed, dict) or not all(isinstance(v, dict) for v in listed.values()):
-        raise EdgeKDError("manifest.json: 'files' is missing")
-    return listed
 
 
 def _file_problems(files: BundleFiles, listed: dict[str, dict[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekd import metrics
+from edgekd import metrics, targets_file
 from edgekd.confidence import SCORE_NAMES, Confidence, scores
 from edgekd.errors import DataError
 from edgekd.held_out import MIN_IMAGES, held_out
@@ -109,7 +109,7 @@ def images_to_fit(manifest: Manifest, soft_targets: Path) -> HeldOut | None:
     if len(tune) >= MIN_LABELS:
         labels = np.array([item.label for item in tune], dtype=np.int64)
         return HeldOut("tune", False, tune, _smoothed(labels, manifest.task.num_classes), labels)
-    stored = np.load(soft_targets)
+    stored = targets_file.load(soft_targets)
     row_of = {id_: row for row, id_ in enumerate(stored["ids"].tolist())}
     for items, learned in ((held_out(manifest), False), (manifest.of("train"), True)):
         taught = _first([item for item in items if stored["weight"][row_of[item.id]] > 0])

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from safetensors.torch import load_file, save_file
 
-from edgekd.errors import EdgeKDError
+from edgekd.errors import EdgeKDError, SchemaError
 from edgekd.preprocess import preprocess_from
 from edgekd.records import Preprocess, StudentCheckpoint
 from edgekd.store import atomic_path, file_sha256, read_json, write_json
@@ -57,9 +57,8 @@ def load(path: Path) -> tuple[torch.nn.Module, StudentCheckpoint]:
     """
     values = read_json(path.with_suffix(".json"))
     if values.get("schema") != SCHEMA:
-        raise EdgeKDError(
-            f"{path}: checkpoint schema {values.get('schema')!r}, this edgekd reads {SCHEMA}"
-        )
+        advice = "Train it anew with: edgekd distill CONFIG"
+        raise SchemaError(path.with_suffix(".json"), values.get("schema"), SCHEMA, advice)
     if file_sha256(path) != values["sha256"]:
         raise EdgeKDError(
             f"{path}: its sha256 is not the one in {path.stem}.json. Delete both and start again: "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pydantic
 
+from edgekd import targets_file
 from edgekd.config import Section
 from edgekd.errors import DataError, closest
 from edgekd.held_out import students_images
@@ -232,7 +233,7 @@ def _job(
     preprocess = default_preprocess(config.image_size)
     train = students_images(manifest)
     pixels = image_cache(train, folder, preprocess, store, progress)
-    targets = np.load(store.path("targets", "targets.npz"))
+    targets = targets_file.load(store.path("targets", "targets.npz"))
     row_of = {item_id: row for row, item_id in enumerate(targets["ids"].tolist())}
     rows = np.array([row_of[item.id] for item in train])
     labels = np.array([-1 if item.label is None else item.label for item in train], dtype=np.int64)

@@ -150,9 +150,7 @@ def test_a_half_run_and_a_damaged_file_leave_gaps(pair: list[Path], tmp_path: Pa
 
 def test_a_report_of_another_schema_is_refused_by_name(pair: list[Path], tmp_path: Path) -> None:
     newer = write_run(tmp_path / "newer", "newer", schema=7)
-    with pytest.raises(
-        EdgeKDError, match=r"newer/report\.json: report schema 7, this edgekd reads"
-    ):
+    with pytest.raises(EdgeKDError, match=r"newer/report\.json: schema 7, this edgekd reads"):
         compare([pair[0], newer])
     with pytest.raises(UsageError, match="no such folder"):
         compare([pair[0], tmp_path / "none"])

@@ -172,4 +172,4 @@ def test_json_and_back() -> None:
 def test_a_preprocess_json_that_is_not_whole(values: dict[str, object], message: str) -> None:
     with pytest.raises(EdgeKDError) as caught:
         preprocess.from_json(values)
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)

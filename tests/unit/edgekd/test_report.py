@@ -204,7 +204,7 @@ def test_nan_is_missing_everywhere(example: dict[str, Any], tmp_path: Path) -> N
 @pytest.mark.parametrize("schema", [0, 2, "1", None])
 def test_another_schema_is_refused_by_name(tmp_path: Path, schema: Any) -> None:
     (tmp_path / "report.json").write_text(json.dumps({"schema": schema}), encoding="utf-8")
-    expected = re.escape(f"report schema {schema!r}, this edgekd reads schema 1")
+    expected = re.escape(f"schema {schema!r}, this edgekd reads schema 1")
     with pytest.raises(EdgeKDError, match=expected):
         report.load(tmp_path)
 

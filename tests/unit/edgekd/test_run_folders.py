@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_a_row_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "report.json").write_text("{")
     states = {Path(run["folder"]).name: run["state"] for run in run_folders.runs_in(tmp_path)}
-    assert "report schema 0, this edgekd reads schema 1" in states["older"]
+    assert "schema 0, this edgekd reads schema 1" in states["older"]
     assert states["half"] == "unreadable: report.json lacks 'headline'"
     assert states["torn"].startswith("unreadable: ")
 

@@ -82,7 +82,7 @@ def test_another_schema_is_refused(network: torch.nn.Module, tmp_path: Path) -> 
     path = saved_at(tmp_path / "x.safetensors", network)
     record = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(record | {"schema": 99}))
-    with pytest.raises(EdgeKDError, match=r"checkpoint schema 99, this edgekd reads 1"):
+    with pytest.raises(EdgeKDError, match=r"x\.json: schema 99, this edgekd reads schema 1"):
         checkpoint.load(path)
 
 

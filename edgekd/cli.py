@@ -32,7 +32,8 @@ app.add_typer(bundle_app, name="bundle")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 RunOrConfig = Annotated[
-    Path, typer.Argument(help="YAML file (see `edgekd init`), or the folder of a run.")
+    Path,
+    typer.Argument(metavar="CONFIG", help="YAML file (see `edgekd init`), or the folder of a run."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only say what would run, why and at what cost.")

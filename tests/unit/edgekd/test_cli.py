@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
+from edgekd import pipeline
+from edgekd.cli import app
 from tests.unit.tiny_models import tiny_tflite
 
 HEAVY = ["torch", "timm", "transformers", "sklearn", "albumentations", "litert_torch", "onnx"]
+EXAMPLE_REPORT = Path(__file__).parents[2] / "data" / "report_example.json"
 THEN_LIST_HEAVY = f"""
 import sys
 from edgekd.cli import main
@@ -44,16 +52,37 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["--help", "check {model}", "bench {model} --runs 3", "list students", "report {folder}"],
+    ("command", "code"),
+    [
+        ("--help", 0),
+        ("distill --help", 0),
+        ("check {model}", 0),
+        ("bench {model} --runs 3", 0),
+        ("list students", 0),
+        ("list teachers", 0),
+        ("list stages", 0),
+        ("list runs --folder {folder}", 0),
+        ("report {folder}", 2),
+        ("report {folder}/sent", 0),
+        ("report {folder}/sent {folder}/sent --out {folder}/two.html", 0),
+        ("run {folder}/c.yaml --dry-run", 0),
+        ("quantize {folder}/c.yaml --dry-run --json", 0),
+        ("validate {folder}/c.yaml", 0),
+    ],
 )
-def test_light_commands_import_nothing_heavy(command: str, model: Path, tmp_path: Path) -> None:
+def test_light_commands_import_nothing_heavy(
+    command: str, code: int, model: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text(f"data: {{folder: {photos}}}\nout: {tmp_path / 'run'}\n")
+    (tmp_path / "sent").mkdir()
+    shutil.copy2(EXAMPLE_REPORT, tmp_path / "sent" / "report.json")
     words = command.format(model=model, folder=tmp_path).split()
     done = subprocess.run(
         [sys.executable, "-c", THEN_LIST_HEAVY, *words], capture_output=True, text=True, timeout=60
     )
-    assert done.returncode == (2 if words[0] == "report" else 0), done.stderr
+    assert done.returncode == code, done.stderr
     assert done.stderr.splitlines()[-1] == "heavy: []"
+    assert not (tmp_path / "run").exists()
 
 
 def test_importing_edgekd_imports_nothing_heavy() -> None:
@@ -62,15 +91,33 @@ def test_importing_edgekd_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_every_command_shows_an_example_that_starts_with_its_name() -> None:
-    from edgekd.cli import app, bundle_app
+def commands() -> dict[str, Any]:
+    """Every command by its words: "run", "bundle show"."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {sub}": c for sub, c in inner.items()} if inner else {name: command}
+    return found
 
-    commands = {(c.name or c.callback.__name__): c for c in app.registered_commands}  # type: ignore[union-attr]
-    assert set(commands) >= {"init", "validate", "run", "check", "bench", "report", "predict"}
-    commands |= {f"bundle {c.name}": c for c in bundle_app.registered_commands}
-    for name, command in commands.items():
-        text = (command.callback.__doc__ or "") if command.callback else ""
-        assert f"Example: `edgekd {name}" in text, name
+
+@pytest.mark.parametrize("name", commands())
+def test_every_help_is_one_sentence_and_examples_that_parse(name: str) -> None:
+    command = commands()[name]
+    sentence, *rest = (command.help or "").split("\n\n")
+    assert re.fullmatch(r"[A-Z][^\n]*\.", sentence), sentence
+    examples = re.findall(r"Example: `([^`]+)`", "\n".join(rest))
+    assert examples, name
+    for example in examples:
+        words = shlex.split(example)
+        called = ["edgekd", *name.split()]
+        assert words[: len(called)] == called
+        context = command.make_context(name, words[len(called) :])  # raises on a wrong word
+        assert context.params
+
+
+def test_the_stage_commands_are_there() -> None:
+    assert set(pipeline.VERBS) == {"caption", "distill", "prune", "export", "quantize"}
+    assert set(pipeline.VERBS) < set(commands())
 
 
 def test_no_words_show_the_help_as_bad_usage() -> None:
@@ -103,6 +150,9 @@ def test_check_exits_0_within_and_3_over_the_budget(model: Path) -> None:
         ("bench none.onnx", 2, "none.onnx: no such file"),
         ("report .", 2, "no report.json"),
         ("clean .", 2, "not a run folder"),
+        ("distill .", 2, "a folder without config.yaml, so no run"),
+        ("quantize none.yaml --dry-run", 2, "config: no file 'none.yaml'"),
+        ("report none other", 2, "none: no such folder. Expected one with a report.json"),
         ("list student", 2, "Closest: 'students'."),
         ("predict none.zip x.png", 2, "none.zip: no such file"),
         ("bundle verify none.zip", 2, "none.zip: no such file"),

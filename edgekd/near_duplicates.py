@@ -23,10 +23,10 @@ _MAX_GAIN = 4 / 3
 _MAX_OFFSET = 40.0  # grey levels
 _MAX_LOG_ASPECT = 0.06
 _MIN_SPREAD = 4.0  # grey levels; a plainer image is like any other plain one
-_MAX_FLIPPED = 14  # bits of 64
+_MAX_FLIPPED = 10  # bits of 64; such copies flip 8 at most
 _BANDS = 4
 _WINDOW = 48
-_CHUNK = 2048
+_CHUNK = 512
 _WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -105,8 +105,9 @@ def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     mean_a, mean_b = a.mean(axis=1), b.mean(axis=1)
     a -= mean_a[:, None]
     b -= mean_b[:, None]
-    spread_a, spread_b = a.std(axis=1), b.std(axis=1)
-    correlation = (a * b).mean(axis=1) / (spread_a * spread_b)
+    spread_a = np.sqrt(np.einsum("ij,ij->i", a, a) / _SIZE)
+    spread_b = np.sqrt(np.einsum("ij,ij->i", b, b) / _SIZE)
+    correlation = np.einsum("ij,ij->i", a, b) / _SIZE / (spread_a * spread_b)
     # What is left of the flatter one after the best change of brightness and contrast.
     rest = np.minimum(spread_a, spread_b) * np.sqrt(np.clip(1 - correlation**2, 0, 1))
     gain = np.maximum(spread_a, spread_b) / np.minimum(spread_a, spread_b)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import yaml
 from edgekd import assets, manifest
 from edgekd import config as configs
 from edgekd.errors import DataError, UsageError
-from edgekd.store import write_text
+from edgekd.store import remove_leftovers, scratch_folder, write_text
 
 _TEMPLATE = """\
 # Written by edgekd init. Keys and defaults: docs/configuration.md
@@ -75,21 +74,19 @@ def unpack_demo(target: Path) -> Path:
 
     Raises:
         DataError: `target` holds something else.
+        DiskError: it cannot be written.
     """
     folder = target / "fashion_mnist"
     if folder.is_dir():
         if not (folder / "labels.csv").is_file():
             raise DataError(f"{folder}: is not the demo's data. Choose another folder with --data")
         return folder
-    target.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=target) as temporary,
-        tarfile.open(assets.demo_archive()) as archive,
-    ):
+    remove_leftovers(target.glob(".fashion_mnist.*.tmp"))
+    with scratch_folder(folder) as temporary, tarfile.open(assets.demo_archive()) as archive:
         # Python before 3.11.4 (Debian 12 has 3.11.2) knows no filters; the archive is our own.
         filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         archive.extractall(temporary, **filters)
-        (Path(temporary) / "fashion_mnist").rename(folder)
+        (temporary / "fashion_mnist").rename(folder)
     return folder
 
 

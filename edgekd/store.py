@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -107,9 +107,9 @@ def disk_cause(error: BaseException | None) -> OSError | None:
     return None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what processes that are gone left under temporary names in a run folder."""
-    for path in list(folder.rglob(".*.tmp*")):
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Removes those of the paths that a process which is gone left under a temporary name."""
+    for path in list(paths):
         found = _TEMPORARY.fullmatch(path.name)
         if found is None or _at_work(int(found[1])):
             continue
@@ -201,7 +201,7 @@ class RunStore:
                 os.write(handle.fileno(), str(os.getpid()).encode())
             self._lock = handle
             try:
-                remove_leftovers(self.folder)
+                remove_leftovers(self.folder.rglob(".*.tmp*"))
                 yield
             except Interrupted:
                 raise

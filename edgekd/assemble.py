@@ -113,7 +113,7 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
     if test:
         figures = [
             {"name": "accuracy on test", **test["accuracy"]},
-            {"name": "calibration error on test", "value": test["calibration_error"]},
+            {"name": "calibration error on test", "value": _calibration_error(chosen)},
         ]
     if "parity" in chosen.metrics:
         agreement = chosen.metrics["parity"]["agreement"]
@@ -142,6 +142,14 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
             "model.onnx takes float32 input of the same layout and normalization.",
         ],
     }
+
+
+def _calibration_error(chosen: ExportedModel) -> float:
+    """That of the probabilities the bundle gives: after the temperature, where one was fitted."""
+    fitted = chosen.metrics.get("confidence")
+    if fitted is None:
+        return chosen.metrics["test"]["calibration_error"]
+    return fitted["test"]["calibration_error"]["after"]
 
 
 def licences(facts: Facts) -> dict[str, str]:

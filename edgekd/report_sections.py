@@ -44,7 +44,8 @@ _FILE_TERMS = [
     ("Accuracy", "share of test images the file itself gets right, with its 95% interval."),
     (
         "Calibration error",
-        "mean gap between how sure the model says it is and how often it is right; 0 is perfect.",
+        "mean gap between how sure the model says it is, without a temperature, and how often it "
+        "is right; 0 is perfect.",
     ),
     ("Agreement", "share of test images on which it answers as its own fp32 file does."),
     (

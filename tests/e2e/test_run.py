@@ -241,7 +241,10 @@ def test_the_threshold_is_the_one_asked_for_and_is_in_the_bundle(
     assert settings["reject_below"] == confidence["reject_below"]
     outliers = confidence["outliers"]
     assert (outliers["images"], outliers["num_unreadable"]) == (8, 1)
-    assert "## When not to answer" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert f"is below {confidence['reject_below']:.4g} (`reject_below`" in card
+    error = confidence["test"]["calibration_error"]["after"]
+    assert f"| calibration error on test | {error:.3f} |" in card
     assert "unsure below" in finished.stdout
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from edgekd import printing, run_folders
-from edgekd.errors import UsageError
+from edgekd import report as reports
+from edgekd.cli import app
+from edgekd.errors import DiskError, UsageError
 
 EXAMPLE = json.loads((Path(__file__).parents[2] / "data" / "report_example.json").read_text())
 
@@ -118,3 +121,24 @@ def test_test_images_are_the_same_whatever_their_order() -> None:
     same = run_folders.digest_of_test([("a", "cat"), ("b", "dog")])
     assert run_folders.digest_of_test([("b", "dog"), ("a", "cat")]) == same
     assert run_folders.digest_of_test([("a", "dog"), ("b", "dog")]) != same
+
+
+def test_a_folder_that_cannot_be_written_is_reported_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_report(tmp_path / "sent")
+
+    def refused(content: dict[str, Any], folder: Path) -> None:
+        raise DiskError(f"{folder}: cannot be written (Read-only file system)")
+
+    monkeypatch.setattr(reports, "write", refused)
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert done.exception is None
+    assert "81.2%" in done.stdout
+    assert "not written anew" in done.stderr
+    page = tmp_path / "elsewhere.html"
+    done = CliRunner().invoke(app, ["report", str(folder), "--out", str(page)])
+    assert done.stderr == ""
+    assert "elsewhere.html" in done.stdout.replace("\n", "")
+    assert page.read_text().startswith("<!doctype html>")
+    assert [path.name for path in folder.iterdir()] == ["report.json"]

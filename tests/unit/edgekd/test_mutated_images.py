@@ -11,6 +11,7 @@ import json
 import select
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,6 @@ def _seeds() -> dict[str, bytes]:
         "pcx": _saved("PCX", photo),
         "sgi": _saved("SGI", photo),
         "dds": _saved("DDS", photo),
-        "im": _saved("IM", photo),
         "msp": _saved("MSP", photo.convert("1")),
         "xbm": _saved("XBM", photo.convert("1")),
         "spider": _saved("SPIDER", photo.convert("F")),
@@ -97,9 +97,11 @@ def _seeds() -> dict[str, bytes]:
     }
     ico = _saved("ICO", photo, bitmap_format="bmp")
     seeds["cur"] = bytes(ico[:2] + b"\x02" + ico[3:])
-    for kind in ("WEBP", "JPEG2000", "AVIF", "QOI", "ICNS"):
-        if kind in Image.SAVE and kind in Image.OPEN:
-            seeds[kind.lower()] = _saved(kind, photo)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # some will go with a later Pillow
+        for kind in ("WEBP", "JPEG2000", "AVIF", "QOI", "ICNS", "IM"):
+            if kind in Image.SAVE and kind in Image.OPEN:
+                seeds[kind.lower()] = _saved(kind, photo)
     return seeds
 
 

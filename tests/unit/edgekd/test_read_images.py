@@ -105,7 +105,8 @@ def test_a_palette_with_alpha(tmp_path: Path) -> None:
     image = Image.new("PA", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putdata([(0, 255), (1, 0)])
-    assert list(preprocess.upright_rgb(image).getdata()) == [(10, 20, 30), (255, 255, 255)]
+    read = np.asarray(preprocess.upright_rgb(image))
+    assert read.tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
 def test_premultiplied_alpha() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CAPTION_SCHEMA = 3
 FILTER_SCHEMA = 1
-TARGETS_SCHEMA = 2
+TARGETS_SCHEMA = 3
 
 
 BackboneName = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
@@ -126,6 +126,9 @@ class TargetsConfig(Section):
     )
     neighbours: int = pydantic.Field(
         0, ge=0, description="average each target with this many nearest training images (features)"
+    )
+    hard: bool = pydantic.Field(
+        False, description="keep the most likely class alone, as pseudo-labels do: to compare"
     )
 
 
@@ -276,6 +279,8 @@ def soft_targets(
     if config.neighbours:
         train = np.array([row for row, i in enumerate(manifest.items) if i.split == "train"])
         mixed = st.spread_over_neighbours(mixed, _features(store, ids), train, config.neighbours)
+    if config.hard:
+        mixed = np.eye(num_classes)[mixed.argmax(axis=1)]
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
     weight = np.ones(len(ids)) if config.evidence == "scores" else counts > 0
     arrays |= {"probs": mixed, "weight": weight}
@@ -289,6 +294,7 @@ def soft_targets(
         "reliability": {str(t): r for t, r in sorted(model.reliability.items())},
         "attribute_weight": model.attribute_weight,
         "neighbours": config.neighbours,
+        "hard": config.hard,
         "num_abstained": int((weight == 0).sum()),
     }
     progress(3, 3, "targets written")

@@ -35,9 +35,11 @@ def validated(folder: Path) -> list[str]:
 
 
 def photos(folder: Path, *names: str) -> None:
-    for shade, name in enumerate(names):
+    for name in names:
         (folder / "data" / name).mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4), (shade, 0, 0)).save(folder / "data" / name / "a.png")
+        Image.new("RGB", (4, 4), (len(name.encode()), ord(name[0]) % 256, 0)).save(
+            folder / "data" / name / "a.png"
+        )
 
 
 def test_every_file_left_out_is_listed_and_the_list_goes_with_them(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 
 from timm.data import ImageNetInfo
+
+from captioning.inflections import singulars
+from edgekd.names import spoken
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,11 @@ def senses(name: str) -> list[Sense]:
     that is known counts, with all its meanings.
     """
     plain = spoken(name).casefold()
-    singular = [plain.removesuffix(ending) for ending in ("s", "es") if plain.endswith(ending)]
-    for form in (plain, *singular):
+    for form in (plain, *singulars(plain)):
         found = _by_word().get(form) or _by_word().get(form.replace(" ", ""))
         if found:
             return found
     return []
-
-
-def spoken(name: str) -> str:
-    """Returns a class name as it is said: "sea_horse" and "SeaHorse" are "sea horse"."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return re.sub(r"[\s_]+", " ", words).strip().lower()
 
 
 @cache

@@ -13,6 +13,7 @@ from edgekd.config import Section
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
+from edgekd.names import spoken
 from edgekd.progress import Progress, silent
 from edgekd.records import Item, Preprocess, SoftTargets, Split
 from edgekd.store import RunStore, atomic_path, digest, file_sha256
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edgekd.weights import WeightsFile
 
 CAPTION_SCHEMA = 3
-FILTER_SCHEMA = 1
+FILTER_SCHEMA = 2
 TARGETS_SCHEMA = 3
 
 
@@ -183,7 +184,7 @@ def caption(
     head_path = store.path("captions", "teacher_head.npz")
     save_head(head, head_path)
     raw = store.path("captions", "raw.parquet")
-    spoken = speak.sentences(
+    sentences = speak.sentences(
         manifest,
         logits,
         observed["attributes"],
@@ -192,7 +193,7 @@ def caption(
         teacher.name,
         seed,
     )
-    count = captions_io.save(spoken, raw)
+    count = captions_io.save(sentences, raw)
     store.scratch(blocks)
     summary = {
         "num_captions": count,
@@ -419,7 +420,7 @@ def _by_meaning(manifest: Manifest, text_encoder: Path | None) -> Any:
 
         if not state:
             state["encoder"] = SentenceEncoder(text_encoder)
-            prompts = [f"a photo of a {name}" for name in manifest.task.classes]
+            prompts = [f"a photo of a {spoken(name)}" for name in manifest.task.classes]
             state["classes"] = state["encoder"].encode(prompts)
         similarity = state["encoder"].encode([text]) @ state["classes"].T
         return softmax(similarity, temperature=0.05)[0]

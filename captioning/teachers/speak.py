@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from captioning.attributes import measure
-from captioning.glossary import imagenet_senses, senses, spoken
+from captioning.glossary import imagenet_senses, senses
 from captioning.prompts import sample_sentence
 from captioning.sentences import SentenceEncoder
 from captioning.teachers.backbone import Backbones
 from captioning.teachers.composed import NamesHead, fit_names
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
+from edgekd.names import spoken
 from edgekd.preprocess import normalized, open_image, resized
 from edgekd.progress import Progress
 from edgekd.records import Caption, Item, Preprocess

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from captioning.glossary import imagenet_senses, senses, spoken
+from captioning.glossary import imagenet_senses, senses
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,3 @@ def test_imagenets_own_classes() -> None:
     assert len(known) == 1000
     assert known[0].words == ("tench", "Tinca tinca")
     assert "freshwater" in known[0].definition
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("car_side", "car side"),
-        ("SeaHorse", "sea horse"),
-        ("  T-Shirt ", "t-shirt"),
-        ("USB", "usb"),
-    ],
-)
-def test_spoken(name: str, said: str) -> None:
-    assert spoken(name) == said

@@ -435,8 +435,10 @@ def _raise_disk_error(path: Path, temporary: Path, error: Exception) -> NoReturn
 
 
 def _disk_error(path: Path, error: OSError) -> DiskError:
+    known = error.errno in _DISK_ERRORS  # pyarrow puts a sentence of its own before it
+    why = os.strerror(error.errno) if known and error.errno else error.strerror or error
     return DiskError(
-        f"{path}: cannot be written ({error.strerror or error}). "
+        f"{path}: cannot be written ({why}). "
         "Free some space or choose another folder, then start again: finished work is kept."
     )
 

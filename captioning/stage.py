@@ -159,10 +159,18 @@ def caption(
     )
     blocks = store.path("captions", f"blocks-{settings[:8]}")
     observations = store.path("captions", "observations.npz")
-    before = speak.observed_before(items, observations, settings)
-    observed = before or speak.observe(
-        items, folder, backbone, teacher_preprocess(teacher), blocks, config.block_size, progress
+    before = speak.observed_before(observations, settings)
+    new_items = speak.unseen(items, before)
+    new = speak.observe(
+        new_items,
+        folder,
+        backbone,
+        teacher_preprocess(teacher),
+        blocks,
+        config.block_size,
+        progress,
     )
+    observed = speak.joined(items, before, new_items, new)
     features = observed["features"].astype(np.float32)
     names, encoder_weights = None, []
     if teacher.names:
@@ -197,7 +205,7 @@ def caption(
     store.scratch(blocks)
     summary = {
         "num_captions": count,
-        "num_observed": 0 if before else len(items),
+        "num_observed": len(new_items),
         "teacher": teacher.kind,
         "backbone": "+".join(teacher.backbone),
         "num_params": backbone.count_params(head.asks_imagenet) + head.num_params,

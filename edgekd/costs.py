@@ -9,6 +9,8 @@ import functools
 import os
 from typing import Any
 
+import numpy as np
+
 from captioning import stage as captioning
 from captioning.attributes import WORDS
 from edgekd import keys, machine
@@ -16,6 +18,7 @@ from edgekd.held_out import held_out
 from edgekd.manifest import Manifest
 from edgekd.run_config import RunConfig
 from edgekd.running import Run
+from edgekd.store import damage
 
 # Config keys that make one unit of a stage's work another piece of work.
 _SPEED: dict[str, tuple[str, ...]] = {
@@ -71,19 +74,20 @@ def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
     return 0
 
 
-def keeps_observations(current: Run, earlier: dict[str, Any] | None) -> bool:
-    """Whether the caption stage finds what its teacher saw: it then only speaks anew."""
+def num_unseen(current: Run, earlier: dict[str, Any] | None) -> int:
+    """Returns how many images the caption stage's teacher must still look at."""
     path = current.store.path("captions", "observations.npz")
-    if earlier is None or not path.is_file():
-        return False
+    if earlier is None or damage(path) is not None:
+        return len(current.manifest.items)
     made_of, before = keys.caption(current), earlier["made_of"]
     seen_with = [f"caption.teacher.{name}" for name in captioning.SEEN_WITH]
     weights = "caption.teacher.weights"
-    return (
-        made_of["images"]["images"] == before["images"]["images"]
-        and all(made_of["config"][name] == before["config"].get(name) for name in seen_with)
-        and made_of["files"].get(weights) == before["files"].get(weights)
-    )
+    same = all(made_of["config"][name] == before["config"].get(name) for name in seen_with)
+    if not same or made_of["files"].get(weights) != before["files"].get(weights):
+        return len(current.manifest.items)
+    with np.load(path) as observations:
+        seen = set(observations["ids"].tolist())
+    return sum(item.id not in seen for item in current.manifest.items)
 
 
 def targets_bytes(config: RunConfig, manifest: Manifest) -> int:

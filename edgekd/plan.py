@@ -169,8 +169,8 @@ def _costs(current: Run, stage: Stage, earlier: dict[str, Any] | None) -> dict[s
 
 def _images_read(current: Run, stage: str, earlier: dict[str, Any] | None) -> int:
     """Image files that are opened: none where what was made of them is still there."""
-    if stage == "caption" and costs.keeps_observations(current, earlier):
-        return 0
+    if stage == "caption":
+        return costs.num_unseen(current, earlier)
     if stage in costs.TRAININGS and (costs.is_cached(current) or stage != "distill"):
         return 0
     return costs.images_read(stage, current.config, current.manifest)

@@ -57,7 +57,9 @@ class _Prototypes(torch.nn.Module):
         self.to_class = _linear(arrays["prototypes"] * scale, None)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        parts = torch.split(features - self.mean_D, self.sizes, dim=1)
+        # Slices: litert-torch cannot convert a torch.split into one part.
+        centred, ends = features - self.mean_D, np.cumsum(self.sizes).tolist()
+        parts = [centred[:, end - size : end] for size, end in zip(self.sizes, ends, strict=True)]
         unit = [torch.nn.functional.normalize(part, dim=1, eps=MIN_NORM) for part in parts]
         return self.to_class(torch.cat(unit, dim=1))
 

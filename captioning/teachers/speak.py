@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from edgekd.store import atomic_path, damage, digest
 from edgekd.weights import WeightsFile
 
 _BATCH = 32
+_OBSERVED = ("features", "imagenet", "attributes")
 
 
 def observe(
@@ -37,6 +39,7 @@ def observe(
 ) -> dict[str, np.ndarray]:
     """Returns features [N, D] and ImageNet logits [N, 1000], float16, and attributes [N, A].
 
+    Empty for no items.
     Saved block by block under the digest of the block's items; blocks that are there are read.
     """
     parts: list[dict[str, np.ndarray]] = []
@@ -51,22 +54,45 @@ def observe(
                 np.savez(temporary, **observed)  # type: ignore[arg-type]
         parts.append(dict(np.load(path)))
         progress(start + len(block), len(items), "images")
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in _OBSERVED if parts}
 
 
-def observed_before(items: list[Item], path: Path, settings: str) -> dict[str, np.ndarray] | None:
-    """Returns what is in an observations.npz of the same images and settings, as `observe` does.
+def observed_before(path: Path, settings: str) -> dict[str, np.ndarray]:
+    """Returns ids, features, imagenet and attributes of an observations.npz of these settings.
 
-    None where there is none. So other sentences cost no pass through the backbone.
+    Empty where there is none. So other sentences, or a few images more, cost no pass through the
+    backbone for the images that were seen.
     """
     if not path.is_file() or damage(path) is not None:
-        return None
+        return {}
     with np.load(path) as stored:
         if "settings" not in stored or str(stored["settings"]) != settings:
-            return None
-        if stored["ids"].tolist() != [item.id for item in items]:
-            return None
-        return {name: stored[name] for name in ("features", "imagenet", "attributes")}
+            return {}
+        return {name: stored[name] for name in ("ids", *_OBSERVED)}
+
+
+def unseen(items: list[Item], before: dict[str, np.ndarray]) -> list[Item]:
+    """Returns the items that were not observed before."""
+    seen = set(before["ids"].tolist()) if before else set()
+    return [item for item in items if item.id not in seen]
+
+
+def joined(
+    items: list[Item],
+    before: dict[str, np.ndarray],
+    new_items: list[Item],
+    new: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Returns what was observed of all items, in their order."""
+    if not before:
+        return new
+    ids = [*before["ids"].tolist(), *(item.id for item in new_items)]
+    row_of = {item_id: row for row, item_id in enumerate(ids)}
+    rows = np.array([row_of[item.id] for item in items])
+    return {
+        name: (np.concatenate([before[name], new[name]]) if new else before[name])[rows]
+        for name in _OBSERVED
+    }
 
 
 def names_head(
@@ -79,7 +105,7 @@ def names_head(
 ) -> tuple[NamesHead, WeightsFile]:
     """Returns the names head, balanced on the training images, and the encoder's weights."""
     encoder = SentenceEncoder(text_encoder)
-    source = _source_vectors(encoder, glosses)
+    source = _source_vectors(text_encoder, glosses)
     target = np.stack(
         [_class_vector(encoder, manifest, name, glosses) for name in manifest.task.classes]
     )
@@ -145,10 +171,11 @@ def _observe_block(
     }
 
 
-def _source_vectors(encoder: SentenceEncoder, glosses: bool) -> np.ndarray:
+@cache
+def _source_vectors(text_encoder: Path | None, glosses: bool) -> np.ndarray:
     """ImageNet's classes as unit vectors [1000, E]: all words, the first counting twice, and the
     definition."""
-    known = imagenet_senses()
+    encoder, known = SentenceEncoder(text_encoder), imagenet_senses()
     flat = encoder.encode([word for sense in known for word in sense.words])
     bounds = np.cumsum([0] + [len(sense.words) for sense in known])
     total = np.stack([flat[a:b].mean(axis=0) + flat[a] for a, b in pairwise(bounds)])

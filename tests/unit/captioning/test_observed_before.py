@@ -1,4 +1,4 @@
-"""What the teacher saw is used again where image, order and settings are the same, and only there."""
+"""What the teacher saw is used again for the same images and settings, and only there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from captioning.teachers.speak import observed_before
+from captioning.teachers.speak import joined, observed_before, unseen
 from edgekd.records import Item
 
 ITEMS = [
@@ -29,25 +29,38 @@ def observations(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_same_images_and_settings_are_found(observations: Path) -> None:
-    found = observed_before(ITEMS, observations, "s")
-    assert found is not None
-    assert sorted(found) == ["attributes", "features", "imagenet"]
+def test_the_same_settings_are_found(observations: Path) -> None:
+    found = observed_before(observations, "s")
+    assert sorted(found) == ["attributes", "features", "ids", "imagenet"]
     assert found["features"].tolist() == [[1.0], [2.0]]
     assert found["features"].dtype == np.float16
+    assert unseen(ITEMS, found) == []
 
 
-def test_other_settings_images_order_or_a_damaged_file_are_not(
-    observations: Path, tmp_path: Path
-) -> None:
-    assert observed_before(ITEMS, observations, "other") is None
-    assert observed_before(ITEMS[::-1], observations, "s") is None
-    assert observed_before(ITEMS[:1], observations, "s") is None
-    assert observed_before(ITEMS, tmp_path / "none.npz", "s") is None
+def test_other_settings_or_a_damaged_file_are_not(observations: Path, tmp_path: Path) -> None:
+    assert observed_before(observations, "other") == {}
+    assert observed_before(tmp_path / "none.npz", "s") == {}
     observations.write_bytes(observations.read_bytes()[:100])
-    assert observed_before(ITEMS, observations, "s") is None
+    assert observed_before(observations, "s") == {}
+    assert unseen(ITEMS, {}) == ITEMS
+
+
+def test_one_image_more_is_the_only_one_looked_at(observations: Path) -> None:
+    before = observed_before(observations, "s")
+    third = Item(id="c" * 64, path="c.png", split="train")
+    items = [ITEMS[1], third, ITEMS[0]]  # another order, too
+    assert unseen(items, before) == [third]
+    new = {
+        "features": np.array([[3.0]], np.float16),
+        "imagenet": np.ones((1, 4), np.float16),
+        "attributes": np.full((1, 5), 0.5),
+    }
+    together = joined(items, before, [third], new)
+    assert together["features"].tolist() == [[2.0], [3.0], [1.0]]
+    fewer = joined([ITEMS[1]], before, [], {})
+    assert fewer["features"].tolist() == [[2.0]]
 
 
 def test_a_file_of_an_older_edgekd_without_settings_is_not(tmp_path: Path) -> None:
     np.savez(tmp_path / "o.npz", ids=[item.id for item in ITEMS], features=np.zeros((2, 1)))
-    assert observed_before(ITEMS, tmp_path / "o.npz", "s") is None
+    assert observed_before(tmp_path / "o.npz", "s") == {}

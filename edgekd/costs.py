@@ -77,7 +77,7 @@ def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
 def num_unseen(current: Run, earlier: dict[str, Any] | None) -> int:
     """Returns how many images the caption stage's teacher must still look at."""
     path = current.store.path("captions", "observations.npz")
-    if earlier is None or damage(path) is not None:
+    if earlier is None or not path.is_file() or damage(path) is not None:
         return len(current.manifest.items)
     made_of, before = keys.caption(current), earlier["made_of"]
     seen_with = [f"caption.teacher.{name}" for name in captioning.SEEN_WITH]

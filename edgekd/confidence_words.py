@@ -44,7 +44,8 @@ def summary(found: dict[str, Any]) -> str:
 def fitted(found: dict[str, Any]) -> str:
     """Returns on what the temperature and the threshold were fitted."""
     on = found["fitted_on"]
-    images = plural(on["images"], f"{on['split']} image")
+    split = {"train": "training"}.get(on["split"], on["split"])
+    images = plural(on["images"], f"{split} image")
     if on["labels"]:
         return f"The temperature {found['temperature']:.3g} was fitted on the labels of {images}."
     said = (

@@ -35,7 +35,7 @@ def test_what_was_not_measured_is_said_too(found: dict[str, Any]) -> None:
     found["fitted_on"] = {"split": "train", "images": 20, "labels": 0, "learned": False}
     first, _, third, fourth = confidence_words.sentences(found)
     assert first == (
-        "The temperature 1.25 was fitted without labels, against the soft targets of 20 train "
+        "The temperature 1.25 was fitted without labels, against the soft targets of 20 training "
         "images: it follows the teacher's confidence, right or not. The student has not learned "
         "from them."
     )

@@ -4,6 +4,7 @@
 #   make demo PIP_EXTRA="--find-links wheels"    more words for every pip install
 #   make test ARGS="-k export -x"   words for pytest; for `demo` and `proof` likewise
 #   make demo V=1                   show what pip does
+#   make proof PHOTOS=FOLDER        Caltech-101 that is there already, a folder a class
 #   make demo TORCH_INDEX=URL       torch from a package index of your choice
 #
 # TORCH_INDEX is for an index of CPU-only torch wheels: on Linux the ones on PyPI bring CUDA,
@@ -15,6 +16,7 @@ PYTHON ?= python3
 PIP_EXTRA ?=
 TORCH_INDEX ?=
 ARGS ?=
+PHOTOS ?=
 UPGRADE ?=
 V ?=
 
@@ -24,6 +26,7 @@ QUIET = $(if $(V),,-q)
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install $(QUIET) --no-deps $(PIP_EXTRA)
 STAMP = .venv/.installed
+ON_PHOTOS = $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
 FROM_TORCH_INDEX = ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
 
 # albumentations looks for updates over the network unless told not to.
@@ -51,6 +54,11 @@ test: $(STAMP)
 
 proof: $(STAMP)
 	@.venv/bin/python -m benchmarks.demo $(ARGS)
+	@.venv/bin/python -m benchmarks.target_forms fashion $(ARGS)
+	@.venv/bin/python -m benchmarks.teacher_parts $(ON_PHOTOS)
+	@for claim in names-held names-all five-labels; do \
+		.venv/bin/python -m benchmarks.photos $$claim $(ON_PHOTOS) || exit; done
+	@.venv/bin/python -m benchmarks.target_forms caltech $(ON_PHOTOS)
 
 lint: $(STAMP)
 	.venv/bin/ruff check

@@ -18,7 +18,7 @@ from edgekd.held_out import held_out
 from edgekd.manifest import Manifest
 from edgekd.run_config import RunConfig
 from edgekd.running import Run
-from edgekd.store import damage
+from edgekd.wholeness import damage
 
 # Config keys that make one unit of a stage's work another piece of work.
 _SPEED: dict[str, tuple[str, ...]] = {

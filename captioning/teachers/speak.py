@@ -21,8 +21,9 @@ from edgekd.names import spoken
 from edgekd.preprocess import normalized, open_image, resized
 from edgekd.progress import Progress
 from edgekd.records import Caption, Item, Preprocess
-from edgekd.store import atomic_path, damage, digest
+from edgekd.store import atomic_path, digest
 from edgekd.weights import WeightsFile
+from edgekd.wholeness import damage
 
 _BATCH = 32
 _OBSERVED = ("features", "imagenet", "attributes")

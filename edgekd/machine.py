@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 
@@ -93,12 +93,22 @@ def native_output_to(log: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+                _flush_or_drop(stream, descriptor)
             os.dup2(saved[0], 1)
             os.dup2(saved[1], 2)
             os.close(saved[0])
             os.close(saved[1])
+
+
+def _flush_or_drop(stream: TextIO, descriptor: int) -> None:
+    """What a full disk does not take must not come out on the terminal later."""
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), descriptor)
+            stream.flush()
 
 
 def _from_proc(cpuinfo: Path) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from edgekd import assemble, extras
 from edgekd.config import dump_yaml
 from edgekd.costs import units
-from edgekd.errors import DiskError, EdgeKDError, GateError, Interrupted, UsageError, closest
+from edgekd.errors import DiskError, GateError, Interrupted, UsageError, closest
 from edgekd.machine import PeakMemory
 from edgekd.records import to_dict
 from edgekd.run_config import RunConfig
@@ -155,9 +155,7 @@ def _finished(current: Run, stage: Stage) -> dict[str, Any]:
 
 def _raise_in_one_line(error: Exception, stage: Stage) -> NoReturn:
     """Raises the error; what a disk or a folder is to blame for gets its one line here at last."""
-    if isinstance(error, EdgeKDError):
-        raise error
-    cause = disk_cause(error)
+    cause = None if isinstance(error, DiskError) else disk_cause(error)
     if cause is not None:
         where = f"{cause.filename}: " if cause.filename else ""
         raise DiskError(

@@ -60,6 +60,26 @@ def test_native_output_goes_to_the_log_and_comes_back(tmp_path: Path) -> None:
     assert sorted(log.read_text().splitlines()) == ["native err", "native out", "python"]
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from edgekd import machine
+resource.setrlimit(resource.RLIMIT_FSIZE, (5, 5))
+print("before")
+with machine.native_output_to(Path(sys.argv[1])):
+    print("more than fits")
+print("after")
+print("error", file=sys.stderr)
+"""
+
+
+def test_a_log_that_finds_no_room_takes_nothing_with_it(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "x.log")], capture_output=True, text=True
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "before\nafter\n", "error\n")
+
+
 def test_both_descriptors_come_back_after_an_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,14 @@ import pytest
 
 from edgekd import pipeline
 from edgekd.config import parse
-from edgekd.errors import ConfigError, DiskError, Interrupted, RunLockedError, UsageError
+from edgekd.errors import (
+    ConfigError,
+    DiskError,
+    EdgeKDError,
+    Interrupted,
+    RunLockedError,
+    UsageError,
+)
 from edgekd.stages import Run, RunConfig, Stage
 from edgekd.store import RunStore, read_json, write_text
 
@@ -172,9 +179,10 @@ def test_a_repeat_that_was_stopped_before_it_wrote_costs_nothing(line: Line) -> 
     assert heard.finished == [("first", True), ("second", True)]
 
 
-def test_a_full_disk_behind_a_librarys_error_is_one_line(line: Line) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, EdgeKDError])
+def test_a_full_disk_behind_another_error_is_one_line(kind: type[Exception], line: Line) -> None:
     def full(current: Run) -> str:
-        raise RuntimeError("converter") from OSError(28, "No space left on device", "/x/y")
+        raise kind("converter") from OSError(28, "No space left on device", "/x/y")
 
     line.first = full
     with pytest.raises(DiskError) as caught:

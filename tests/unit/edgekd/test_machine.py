@@ -74,9 +74,11 @@ print("error", file=sys.stderr)
 
 
 def test_a_log_that_finds_no_room_takes_nothing_with_it(tmp_path: Path) -> None:
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     said = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "x.log")], capture_output=True, text=True
-    )
+        [sys.executable, "-c", FULL, str(tmp_path / "x.log")],
+        capture_output=True, text=True, env=buffered,
+    )  # fmt: skip
     assert (said.returncode, said.stdout, said.stderr) == (0, "before\nafter\n", "error\n")
 
 

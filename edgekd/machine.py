@@ -16,6 +16,7 @@ import psutil
 
 from edgekd.extras import require
 
+_LOG_BYTES = 1_000_000  # some 2 kB are written for a file
 _REPORTED = (
     "edgekd", "torch", "timm", "transformers", "scikit-learn", "albumentations", "torch-pruning",
     "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "onnx", "onnxruntime", "onnxslim",
@@ -88,6 +89,7 @@ def native_output_to(log: Path) -> Iterator[None]:
         stream.flush()
     saved = os.dup(1), os.dup(2)
     with log.open("w") as target:
+        _reserve(target.fileno(), log)
         os.dup2(target.fileno(), 1)
         os.dup2(target.fileno(), 2)
         try:
@@ -99,6 +101,20 @@ def native_output_to(log: Path) -> Iterator[None]:
             os.dup2(saved[1], 2)
             os.close(saved[0])
             os.close(saved[1])
+            os.ftruncate(target.fileno(), os.lseek(target.fileno(), 0, os.SEEK_CUR))
+
+
+def _reserve(descriptor: int, log: Path) -> None:
+    """Takes the room of a log before it is needed.
+
+    LLVM, inside the converter, ends the process without a word when its messages find no room.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, _LOG_BYTES)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(log)) from error
 
 
 def _flush_or_drop(stream: TextIO, descriptor: int) -> None:

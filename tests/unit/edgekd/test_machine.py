@@ -61,25 +61,33 @@ def test_native_output_goes_to_the_log_and_comes_back(tmp_path: Path) -> None:
 
 
 FULL = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from edgekd import machine
 resource.setrlimit(resource.RLIMIT_FSIZE, (5, 5))
+log = Path(sys.argv[1])
+try:
+    with machine.native_output_to(log):
+        os._exit(7)
+except OSError as error:
+    print(error)
+os.posix_fallocate = lambda *_: None  # room that goes later on
 print("before")
-with machine.native_output_to(Path(sys.argv[1])):
+with machine.native_output_to(log):
     print("more than fits")
 print("after")
 print("error", file=sys.stderr)
 """
 
 
-def test_a_log_that_finds_no_room_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_log_that_finds_no_room_says_so_and_takes_nothing_with_it(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     said = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "x.log")],
-        capture_output=True, text=True, env=buffered,
-    )  # fmt: skip
-    assert (said.returncode, said.stdout, said.stderr) == (0, "before\nafter\n", "error\n")
+        [sys.executable, "-c", FULL, str(log)], capture_output=True, text=True, env=buffered
+    )
+    assert (said.returncode, said.stderr) == (0, "error\n")
+    assert said.stdout == f"[Errno 27] File too large: '{log}'\nbefore\nafter\n"
 
 
 def test_both_descriptors_come_back_after_an_error(

@@ -11,7 +11,7 @@ import torch
 from edgekd.errors import EdgeKDError
 from edgekd.extras import require
 from edgekd.records import Preprocess
-from edgekd.store import atomic_path
+from edgekd.store import write_bytes
 
 
 def to_tflite(network: torch.nn.Module, preprocess: Preprocess, path: Path) -> None:
@@ -31,8 +31,8 @@ def to_tflite(network: torch.nn.Module, preprocess: Preprocess, path: Path) -> N
         raise EdgeKDError(
             f"{path.name}: litert-torch cannot convert the network ({error})"
         ) from error
-    with atomic_path(path) as temporary:
-        model.export(str(temporary))
+    # Not model.export(path): on a full disk LLVM, which writes there, ends the process.
+    write_bytes(path, model.model_content())
 
 
 class quiet_logs:

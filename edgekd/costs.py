@@ -31,6 +31,7 @@ _SPEED: dict[str, tuple[str, ...]] = {
         "distill.image_size",
         "distill.batch_size",
         "prune.macs_ratio",
+        "prune.params_ratio",
     ),
     "export": ("distill.arch", "distill.image_size", "caption.teacher"),
     "quantize": (

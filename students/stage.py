@@ -100,6 +100,12 @@ class PruneConfig(Section):
 
     enabled: bool = True
     macs_ratio: float = pydantic.Field(0.6, gt=0.05, lt=1, description="MACs kept")
+    params_ratio: float | None = pydantic.Field(
+        None,
+        gt=0.05,
+        lt=1,
+        description="parameters kept instead, for a small file: only the layers with most are cut",
+    )
     recovery_steps: int = pydantic.Field(500, ge=1)
     recovery_lr: float = pydantic.Field(0.001, gt=0)
 
@@ -157,11 +163,15 @@ def prune(
     `augment` is the one that was chosen for the student.
     """
     from students import checkpoint
-    from students.prune import prune_to_macs
+    from students.prune import prune_to_macs, prune_to_params
 
     network, parent = checkpoint.load(store.path("checkpoints", "student.safetensors"))
     progress(0, config.recovery_steps, "pruning")
-    pruned, cuts = prune_to_macs(network, distill_config.image_size, config.macs_ratio)
+    size = distill_config.image_size
+    if config.params_ratio is None:
+        pruned, cuts = prune_to_macs(network, size, config.macs_ratio)
+    else:
+        pruned, cuts = prune_to_params(network, size, config.params_ratio)
     pruned = pruned.to(best_device())
     # Another seed, so that recovery does not repeat the order of the training.
     job = _job(manifest, folder, distill_config, store, seed + 1, progress)

@@ -171,21 +171,20 @@ def caption(
         progress,
     )
     observed = speak.joined(items, before, new_items, new)
-    features = observed["features"].astype(np.float32)
     names, encoder_weights = None, []
     if teacher.names:
         names, file = _named_head(manifest, observed, teacher, backbone.sizes)
         encoder_weights = [file]
     head = composed.fit(
-        features,
-        observed["imagenet"].astype(np.float32),
+        observed["features"],
+        observed["imagenet"],
         labelled_rows(items, "train"),
         labelled_rows(items, "tune"),
         names,
         manifest.task.num_classes,
         seed,
     )
-    logits = head.logits(features, observed["imagenet"])
+    logits = _in_blocks(head, observed["features"], observed["imagenet"])
     ids = [item.id for item in items]
     with atomic_path(observations) as temporary:
         np.savez(temporary, ids=ids, logits=logits, settings=settings, **observed)  # type: ignore[arg-type]
@@ -358,6 +357,20 @@ def load_teacher(config: ComposedTeacherConfig, store: RunStore) -> tuple[Any, A
     arrays = dict(np.load(store.path("captions", "teacher_head.npz")))
     module = TeacherModule(_backbones(config), arrays)
     return module.eval(), teacher_preprocess(config)
+
+
+def _in_blocks(
+    head: ComposedHead, features_ND: np.ndarray, imagenet_N1000: np.ndarray, block: int = 8192
+) -> np.ndarray:
+    """Returns class logits [N, K]; only a block of the float16 inputs is widened at a time."""
+    parts = [
+        head.logits(
+            features_ND[start : start + block].astype(np.float32),
+            imagenet_N1000[start : start + block].astype(np.float32),
+        )
+        for start in range(0, len(features_ND), block)
+    ]
+    return np.concatenate(parts)
 
 
 def _backbones(config: ComposedTeacherConfig) -> Backbones:

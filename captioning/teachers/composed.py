@@ -136,6 +136,8 @@ def fit(
 ) -> ComposedHead:
     """Returns the head fitted on given labels and weighted on tune labels.
 
+    Features and ImageNet logits may be float16; only labelled rows are read.
+
     `given` and `tune` are (rows into the features, labels). A probe needs at least two given
     labels of every class; without it the head is names alone.
 
@@ -189,6 +191,7 @@ def _probe(
     """Returns (coef [D, K], intercept [K]) of logistic regression on standardized features."""
     from sklearn.linear_model import LogisticRegression
 
+    features = features.astype(np.float32)
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
     model = LogisticRegression(C=c, max_iter=300, random_state=seed)
     model.fit((features - mean) / scale, labels)

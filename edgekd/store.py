@@ -29,10 +29,6 @@ except ImportError:  # Windows: never tried; the lock is then only advisory
 
 # Of stages/NAME.json: 1 says what its key was made of; before that there was no number.
 RECORD_SCHEMA = 1
-
-
-# Of stages/NAME.json: 1 says what its key was made of; before that there was no number.
-RECORD_SCHEMA = 1
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _TEMPORARY = re.compile(r"\..*\.(\d+)\.tmp(?:\.[^.]*)?")  # as atomic_path names them
 

@@ -57,20 +57,32 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print("edgekd: stopped", file=sys.stderr)
         code = 130
-    except BrokenPipeError:
-        code = _reader_gone()
     except Exception as error:
-        code = _from_click(error)
+        code = _from_outside(error)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        code = _reader_gone()
+    except OSError as error:
+        code = _from_outside(error)
     sys.exit(code)
 
 
-def _reader_gone() -> int:
-    """Sends what is left to nowhere, so that the interpreter's own last flush finds no closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _from_outside(error: Exception) -> int:
+    """Says in one line what a reader, a disk or click is to blame for; anything else is ours to fix."""
+    from edgekd.store import disk_cause
+
+    cause = disk_cause(error)
+    if cause is not None:
+        where = f"{cause.filename}: " if cause.filename else ""
+        print(
+            f"edgekd: {where}cannot be written ({cause.strerror}). Free some space, then start again",
+            file=sys.stderr,
+        )
+    elif not isinstance(error, BrokenPipeError):
+        return _from_click(error)
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left goes nowhere, else the interpreter's own last flush fails too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 
 

@@ -7,12 +7,15 @@ The work grows with the number of images, not with their pairs.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from array import array
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
+
+from edgekd.errors import DiskError
 
 _SIDE = 16
 _SIZE = _SIDE * _SIDE * 3
@@ -31,13 +34,18 @@ _WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class Fingerprints:
-    """Hash, aspect and thumbnail of each image added; thumbnails lie in a temporary file."""
+    """Hash, aspect and thumbnail of each image added; thumbnails lie in a temporary file.
+
+    Raises:
+        DiskError: from any of its methods; the disk of temporary files is full.
+    """
 
     def __init__(self) -> None:
         self._hashes = array("Q")
         self._aspects = array("f")
         self._plain = array("b")
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        with _room_for_temporary_files():
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -49,13 +57,15 @@ class Fingerprints:
         self._hashes.append(_hash(pixels))
         self._aspects.append(float(np.log(image.width / image.height)))
         self._plain.append(bool(pixels.std() < _MIN_SPREAD))
-        self._file.write(pixels.tobytes())
+        with _room_for_temporary_files():
+            self._file.write(pixels.tobytes())
 
     def pairs(self) -> list[tuple[int, int]]:
         """Returns pairs of near copies, enough to join every group of them."""
         if len(self) < 2:
             return []
-        self._file.flush()
+        with _room_for_temporary_files():
+            self._file.flush()
         thumbs = np.memmap(self._file, dtype=np.uint8, mode="r", shape=(len(self), _SIZE))
         hashes = np.frombuffer(self._hashes, dtype=np.uint64)
         found: list[tuple[int, int]] = []
@@ -86,6 +96,17 @@ class Fingerprints:
                 near = _flipped(hashes[first] ^ hashes[second]) <= _MAX_FLIPPED
                 near &= np.abs(aspects[first] - aspects[second]) <= _MAX_LOG_ASPECT
                 yield first[near], second[near]
+
+
+@contextlib.contextmanager
+def _room_for_temporary_files() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{tempfile.tempdir or 'TMPDIR'}: cannot be written ({error.strerror or error}). Free "
+            "some space or set TMPDIR to another folder, then start again: finished work is kept."
+        ) from error
 
 
 def _hash(pixels: np.ndarray) -> int:

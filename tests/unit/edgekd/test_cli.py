@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 import shlex
 import shutil
 import subprocess
@@ -225,6 +227,37 @@ def test_an_unknown_stage_is_refused_before_any_work(photos: Path, tmp_path: Pat
     assert done.returncode == 2
     assert "Closest: 'targets'." in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["validate c.yaml", "run c.yaml --dry-run", "init photos"])
+def test_a_full_disk_of_temporary_files_is_one_line(
+    command: str, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text(f"data: {{folder: {photos}}}\nout: {tmp_path / 'run'}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekd", *command.split()],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"edgekd: {tmp_path}: cannot be written (File too large). Free some space or set TMPDIR "
+        "to another folder, then start again: finished work is kept.\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_output_that_finds_no_room_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgekd", "list", "students"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "edgekd: cannot be written (No space left on device). Free some space, then start again\n"
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

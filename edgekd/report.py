@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from edgekd import confidence_words, store
-from edgekd.errors import SchemaError, UsageError
+from edgekd.errors import EdgeKDError, SchemaError, UsageError
 from edgekd.records import to_dict
 from edgekd.report_format import (
     DASH,
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SCHEMA = 1
+_KEYS = (
+    "name", "date", "seed", "machine", "versions", "task", "labels", "headline", "rows", "teacher",
+    "targets", "confusion", "captions", "distillation", "stages", "cost", "gates", "skipped", "notes",
+)  # fmt: skip
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
@@ -45,6 +49,7 @@ def load(folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: the folder has none.
         SchemaError: it has another schema version.
+        EdgeKDError: a part of it is missing.
     """
     path = folder / "report.json"
     if not path.is_file():
@@ -56,6 +61,12 @@ def load(folder: Path) -> dict[str, Any]:
     found = report.get("schema") if isinstance(report, dict) else None
     if found != SCHEMA:
         raise SchemaError(path, found, SCHEMA, "Write it anew with: edgekd run CONFIG")
+    missing = [key for key in _KEYS if key not in report]
+    if missing:
+        raise EdgeKDError(
+            f"{path}: no whole report, '{missing[0]}' is missing. "
+            "Write it anew with: edgekd run CONFIG"
+        )
     return report
 
 

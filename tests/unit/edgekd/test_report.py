@@ -209,6 +209,13 @@ def test_another_schema_is_refused_by_name(tmp_path: Path, schema: Any) -> None:
         report.load(tmp_path)
 
 
+def test_a_report_with_a_part_missing_is_refused(example: dict[str, Any], tmp_path: Path) -> None:
+    del example["task"]
+    (tmp_path / "report.json").write_text(json.dumps(example), encoding="utf-8")
+    with pytest.raises(EdgeKDError, match=r"report\.json: no whole report, 'task' is missing"):
+        report.load(tmp_path)
+
+
 def test_a_folder_without_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no report\.json.*edgekd run CONFIG"):
         report.load(tmp_path)

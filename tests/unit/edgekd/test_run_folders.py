@@ -82,13 +82,15 @@ def test_report_json_alone_is_enough(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_a_row_with_its_reason(tmp_path: Path) -> None:
     write_report(tmp_path / "older", schema=0)
+    write_report(tmp_path / "hollow", headline={})
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "report.json").write_text('{"schema": 1}')
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "report.json").write_text("{")
     states = {Path(run["folder"]).name: run["state"] for run in run_folders.runs_in(tmp_path)}
     assert "schema 0, this edgekd reads schema 1" in states["older"]
-    assert states["half"] == "unreadable: report.json lacks 'headline'"
+    assert states["half"].endswith("'name' is missing. Write it anew with: edgekd run CONFIG")
+    assert states["hollow"] == "unreadable: report.json lacks 'path'"
     assert states["torn"].startswith("unreadable: ")
 
 

@@ -268,8 +268,7 @@ def _all_it_takes(totals: dict[str, Any]) -> list[str]:
     lines = [f"At most {', '.join(known)}."]
     for what, key in (("Time", "unknown_seconds"), ("Size", "unknown_disk_bytes")):
         if totals[key]:
-            until = "its first block is measured" if "caption" in totals[key] else "it has run here"
-            lines.append(f"{what} unknown until {until}: {', '.join(totals[key])}.")
+            lines.append(f"{what} unknown until they have run here: {', '.join(totals[key])}.")
     return lines
 
 

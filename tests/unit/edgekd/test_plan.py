@@ -41,7 +41,7 @@ def test_before_a_first_run_everything_runs_and_no_time_is_invented(line: FakeLi
     assert values["totals"]["unknown_seconds"] == EVERY
     assert not line.folder.exists()
     text = printing.plan_text(values)
-    assert "Time unknown until its first block is measured: validate, caption, " in text
+    assert "Time unknown until they have run here: validate, caption, " in text
     assert text.endswith("Nothing was written.")
     json.dumps(values)
 

@@ -3,6 +3,7 @@
 #   make demo PYTHON=python3.12     another interpreter (3.11 or newer)
 #   make demo PIP_EXTRA="--find-links wheels"    more words for every pip install
 #   make test ARGS="-k export -x"   words for pytest; for `demo` and `proof` likewise
+#   make proof ARGS=--screen        one seed, fewer steps and images; writes no result
 #   make demo V=1                   show what pip does
 #   make proof PHOTOS=FOLDER        Caltech-101 that is there already, a folder a class
 #   make demo TORCH_INDEX=URL       torch from a package index of your choice

@@ -3,12 +3,14 @@
 Each seed is a whole run of configs/demo.yaml in runs/proof-demo-<seed>, through the same code as
 `edgekd demo`; finished stages are reused, so a stopped proof goes on. The seed draws the order of
 training, the initial weights, the captions and the probe's folds; the images and the 20 labels a
-class are the ones that ship.
+class are the ones that ship. --screen: one seed, a quarter of the steps; its figures are printed and
+not kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ NOTES = (
     "class names through sentence embeddings (no gain in likelihood at 28 px), signed activations "
     "in the ONNX int8 file (2 points lower)."
 )
+SCREEN: runs.Changes = {"distill": {"steps": 300}, "prune": {"recovery_steps": 150}}
 
 
 def main() -> int:
@@ -36,17 +39,25 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--screen", action="store_true", help="one seed, a quarter of the steps")
     arguments = parser.parse_args()
     folder = initial.unpack_demo(arguments.out / "proof-demo-data")
+    name = "demo-screen" if arguments.screen else "demo"
+    seeds = arguments.seeds[:1] if arguments.screen else arguments.seeds
+    changes = SCREEN if arguments.screen else {}
     reports = [
-        runs.run("demo", folder, arguments.out / f"proof-demo-{seed}", seed)
-        for seed in arguments.seeds
+        runs.run("demo", folder, arguments.out / f"proof-{name}-{seed}", seed, changes)
+        for seed in seeds
     ]
+    if arguments.screen:
+        figures = {key: entry["per_seed"] for key, entry in _figures(reports).items()}
+        print(json.dumps(figures, indent=1))
+        return 0
     path = results_file.write(
         "demo",
         claim=CLAIM,
-        command="python -m benchmarks.demo --seeds " + " ".join(map(str, arguments.seeds)),
-        seeds=arguments.seeds,
+        command="python -m benchmarks.demo --seeds " + " ".join(map(str, seeds)),
+        seeds=seeds,
         data={
             "name": "Fashion-MNIST, 7,500 images (configs/demo_data)",
             "digest": file_sha256(assets.demo_archive()),

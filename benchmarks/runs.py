@@ -105,7 +105,7 @@ def targets_accuracy(out: Path, key: str = "probs") -> float:
 
 
 def _lend_observations(source: Path, target: Path) -> None:
-    lent = target / "captions" / "observations.npz"
-    if not lent.exists() and source != target:
+    lent, theirs = (run / "captions" / "observations.npz" for run in (target, source))
+    if theirs.exists() and not lent.exists():
         lent.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source / "captions" / "observations.npz", lent)
+        shutil.copy2(theirs, lent)

@@ -8,15 +8,11 @@ from typing import Any, TypedDict
 import jinja2
 
 from edgekd import confidence
+from edgekd.confidence_words import SCORE_NAMES
 from edgekd.errors import UsageError, closest
 from edgekd.sizes import format_size
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
-_SCORES = {
-    "probability": "largest probability",
-    "max_logit": "largest logit",
-    "energy": "log of the summed exponentials of the logits",
-}
 # In the card's program: `p` are the probabilities, `y` the logits before the temperature.
 _SCORE_CALLS = {
     "probability": "p.max()",
@@ -79,7 +75,7 @@ def render_model_card(
             resize=_resize_call(entry["resize"]),
             output=preprocess["outputs"][0],
             sure=sure,
-            score=_SCORES[sure.reject_by],
+            score=SCORE_NAMES[sure.reject_by],
             score_call=_SCORE_CALLS[sure.reject_by],
             test_image=test_image,
             expected_class=expected_class,

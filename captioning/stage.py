@@ -306,7 +306,8 @@ def soft_targets(
         "num_abstained": int((weight == 0).sum()),
     }
     progress(3, 3, "targets written")
-    return [path], SoftTargets(str(path), file_sha256(path), len(ids), num_classes, provenance)
+    name = path.relative_to(store.folder).as_posix()
+    return [path], SoftTargets(name, file_sha256(path), len(ids), num_classes, provenance)
 
 
 def labels_by_row(items: list[Item], split: Split) -> dict[int, int]:

@@ -72,7 +72,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """Probabilities over classes for N items; the arrays lie in the .npz at `path`.
+    """Probabilities over classes for N items; the arrays lie in the run's .npz at `path`.
 
     Keys of the file: `ids` [N] str, `probs` [N, K] float32 (captions and scores combined),
     `captions_only` [N, K], `scores_only` [N, K] (absent where scores were withheld),

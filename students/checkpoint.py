@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors
 
 from edgekd.errors import EdgeKDError, SchemaError
 from edgekd.preprocess import preprocess_from
 from edgekd.records import Preprocess, StudentCheckpoint
-from edgekd.store import atomic_path, file_sha256, read_json, write_json
+from edgekd.store import file_sha256, read_json, write_bytes, write_json
 from students import models
 
 SCHEMA = 1
@@ -30,8 +30,8 @@ def save(
 ) -> StudentCheckpoint:
     """Writes `path` (.safetensors) and the .json beside it; `pruning` is what replays the cuts."""
     tensors = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    # Not `save_file`: it makes files that only their owner can read.
+    write_bytes(path, safetensors.save(tensors))
     record = StudentCheckpoint(
         name=name,
         architecture=architecture,
@@ -69,7 +69,7 @@ def load(path: Path) -> tuple[torch.nn.Module, StudentCheckpoint]:
         from students.prune import replay
 
         replay(network, values["pruning"], values["preprocess"]["height"])
-    network.load_state_dict(load_file(path))
+    network.load_state_dict(safetensors.load_file(path))
     fields = {key: values[key] for key in StudentCheckpoint.__dataclass_fields__}
     fields["preprocess"] = preprocess_from(values["preprocess"])
     return network.eval(), StudentCheckpoint(**fields)

@@ -45,6 +45,8 @@ def test_a_network_comes_back_with_its_record(network: torch.nn.Module, tmp_path
     assert not loaded.training
     assert torch.equal(logits(loaded), logits(network))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["student.json", "student.safetensors"]
+    # Whoever may read the one may read the other.
+    assert path.stat().st_mode == path.with_suffix(".json").stat().st_mode
 
 
 def test_a_pruned_network_comes_back_to_equal_logits(

@@ -74,7 +74,8 @@ def read(folder: Path, labels: Path | None) -> Sources:
     found.sort(key=lambda path: path.split("/"))
     if table.is_file():
         return Sources(_of_table(table, folder, found, unusable), unusable)
-    return Sources([_of_folders(path) for path in found], unusable, from_folders=True)
+    splits = _split_folders(found)
+    return Sources([_of_folders(path, splits) for path in found], unusable, from_folders=True)
 
 
 @functools.cache
@@ -167,9 +168,22 @@ def _printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _of_folders(path: str) -> Source:
+def _split_folders(found: list[str]) -> set[str]:
+    """The top folders called like a split, but for a class "train" (the one on rails).
+
+    That is one with images right in it, beside top folders of other names.
+    """
+    parts = [path.split("/") for path in found]
+    top = {part[0] for part in parts if len(part) > 1}
+    named = {folder for folder in top if folder.lower() in SPLIT_FOLDERS}
+    if named == top:
+        return named
+    return named & {part[0] for part in parts if len(part) > 2}
+
+
+def _of_folders(path: str, splits: set[str]) -> Source:
     parents = path.split("/")[:-1]
-    split = SPLIT_FOLDERS.get(parents[0].lower()) if parents else None
+    split = SPLIT_FOLDERS[parents[0].lower()] if parents and parents[0] in splits else None
     at = 1 if split else 0
     return Source(path, names.clean(parents[at]) if len(parents) > at else None, split)
 

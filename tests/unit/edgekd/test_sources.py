@@ -44,6 +44,24 @@ def test_the_order_is_that_of_the_names_folder_by_folder(tmp_path: Path) -> None
     assert paths(tmp_path) == ["a/2.png", "a/b/1.png", "a b/1.png", "a.png", "b/1.png"]
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("train/cat/1.png", "Valid/cat/2.png"), [("cat", "val"), ("cat", "train")]),
+        (("train/1.png", "test/2.png"), [(None, "test"), (None, "train")]),
+        (("train/cat/1.png", "notes/2.png"), [("notes", None), ("cat", "train")]),
+        (("bus/1.png", "Train/2.png"), [("Train", None), ("bus", None)]),  # the one on rails
+        (("train/bus/1.png", "train/train/2.png"), [("bus", "train"), ("train", "train")]),
+    ],
+)
+def test_folders_that_are_splits_and_a_class_called_like_one(
+    files: tuple[str, ...], expected: list[tuple[str | None, str | None]], tmp_path: Path
+) -> None:
+    for name in files:
+        image(tmp_path / name)
+    assert [(s.label, s.split) for s in sources.read(tmp_path, None).files] == expected
+
+
 def test_links_to_files_and_folders_are_followed_once(tmp_path: Path) -> None:
     image(tmp_path / "elsewhere/1.png")
     image(tmp_path / "data/dog/2.png")

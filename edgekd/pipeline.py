@@ -7,9 +7,11 @@ finished stage is reused until one of them changes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from edgekd import assemble, extras
@@ -21,7 +23,15 @@ from edgekd.records import to_dict
 from edgekd.run_config import RunConfig
 from edgekd.running import Listener, Quiet, Run, Stage, costs
 from edgekd.stages import STAGES
-from edgekd.store import RunStore, Stopwatch, atomic_path, digest, disk_cause, write_text
+from edgekd.store import (
+    RunStore,
+    Stopwatch,
+    atomic_path,
+    digest,
+    disk_cause,
+    file_sha256,
+    write_text,
+)
 
 # The commands of single stages: up to which stage, and which ones on the way are not needed.
 VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -181,7 +191,7 @@ def _set_edited_aside(current: Run, stage: Stage) -> None:
     for name, found in store.changed(stage.name).items():
         path = store.path(name)
         if found == "edited":
-            kept = path.with_name(f"{path.stem}.edited{path.suffix}")
+            kept = _free_name(path)
             with atomic_path(kept) as temporary:
                 shutil.copy2(path, temporary)
             current.listener.message(
@@ -193,3 +203,11 @@ def _set_edited_aside(current: Run, stage: Stage) -> None:
             current.listener.message(
                 f"{name} is damaged ({why}): its stage '{stage.name}' runs again"
             )
+
+
+def _free_name(path: Path) -> Path:
+    """Where an edited file is kept: beside it, over no other edit, but over a copy of this one."""
+    marks = itertools.chain(["edited"], (f"edited.{number}" for number in itertools.count(2)))
+    names = (path.with_name(f"{path.stem}.{mark}{path.suffix}") for mark in marks)
+    mine = file_sha256(path)
+    return next(kept for kept in names if not kept.is_file() or file_sha256(kept) == mine)

@@ -131,6 +131,16 @@ def test_an_edited_output_is_kept_aside_when_its_stage_runs_again(line: Line) ->
     ]
 
 
+def test_a_second_edit_does_not_cost_the_first(line: Line) -> None:
+    line.run(name="a")
+    for text, name in (("one", "b"), ("two", "c"), ("two", "d")):
+        (line.folder / "first.txt").write_text(text)
+        line.run(name=name)
+    assert (line.folder / "first.edited.txt").read_text() == "one"
+    assert (line.folder / "first.edited.2.txt").read_text() == "two"
+    assert not (line.folder / "first.edited.3.txt").exists()
+
+
 def test_an_edit_that_no_later_stage_would_read_does_not_count(line: Line) -> None:
     line.run(name="a")
     (line.folder / "second.txt").write_text("edited")

@@ -23,18 +23,18 @@ from benchmarks import caltech, results_file, runs
 CLAIMS = {
     "names-held": (
         "held",
-        "With no label at all, on 50 classes of Caltech-101 that no setting was chosen on, the int8 "
-        "TFLite file stays within a point of the teacher it learned from.",
+        "No label at all, 50 classes of Caltech-101 that no setting was chosen on: what the int8 "
+        "TFLite file answers, beside the teacher it learned from.",
     ),
     "names-all": (
         "all",
-        "With no label at all, on 100 classes of Caltech-101, the int8 TFLite file stays within a "
-        "point of the teacher it learned from.",
+        "No label at all, 100 classes of Caltech-101: what the int8 TFLite file answers, beside the "
+        "teacher it learned from.",
     ),
     "five-labels": (
         "all",
-        "With 5 labels a class, on 100 classes of Caltech-101, the int8 TFLite file distilled from "
-        "captions beats the same student trained on the labels alone.",
+        "5 labels a class, 100 classes of Caltech-101: what the int8 TFLite file distilled from "
+        "captions answers, beside its teacher and the same student from the labels alone.",
     ),
 }
 FEW = {"use_labels": True, "labels_per_class": 5}

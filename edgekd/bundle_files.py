@@ -21,7 +21,7 @@ class BundleFiles:
     Models are unpacked into a temporary folder, which goes when this object does.
 
     Raises:
-        UsageError: nothing there.
+        UsageError: nothing there, or the folder of a run.
         EdgeKDError: a file that is not a whole zip.
     """
 
@@ -32,6 +32,8 @@ class BundleFiles:
         if path.is_dir():
             files = (file for file in path.rglob("*") if file.is_file())
             self.names = sorted(file.relative_to(path).as_posix() for file in files)
+            if "bundle.zip" in self.names and "manifest.json" not in self.names:
+                raise UsageError(f"{path}: no bundle, but it holds one. Use: {path / 'bundle.zip'}")
             return
         if not path.is_file():
             raise UsageError(

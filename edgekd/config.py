@@ -55,7 +55,7 @@ def read_run(path: Path) -> dict[str, Any]:
     if not (path / "config.yaml").is_file():
         raise UsageError(
             f"{path}: a folder without config.yaml, so no run. Expected a YAML file or the folder "
-            "of a run; see: edgekd list runs"
+            f"of a run; see: edgekd list runs. If it holds images: edgekd init {path}"
         )
     return read_yaml(path / "config.yaml") | {"out": str(path)}
 
@@ -123,8 +123,7 @@ def _fault(model: type[pydantic.BaseModel], item: Any) -> str:
     location = [part for part in item["loc"] if not str(part).endswith("Config")]
     key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
-        known = _known_keys(model, item["loc"][:-1])
-        return f"{key}: unknown key.{closest(str(item['loc'][-1]), known)}"
+        return f"{key}: unknown key.{_closest_key(model, item['loc'])}"
     if item["type"] == "missing":
         return f"{key}: missing, and it has no default"
     if item["type"] == "literal_error":
@@ -135,6 +134,23 @@ def _fault(model: type[pydantic.BaseModel], item: Any) -> str:
         return f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"])
     found = repr(item["input"])
     return f"{key}: {_lower_first(item['msg'])}, found {found[:60]}"
+
+
+def _closest_key(model: type[pydantic.BaseModel], location: typing.Sequence[Any]) -> str:
+    """The key that may be meant: one of the section's, or that name in another section."""
+    *section, name = location
+    here = closest(str(name), _known_keys(model, section))
+    elsewhere = [key for key in _all_keys(model) if key.rsplit(".", 1)[-1] == name]
+    if elsewhere and not (section and here):
+        return f" Closest: '{elsewhere[0]}'."
+    return here
+
+
+def _all_keys(model: Any, before: str = "") -> list[str]:
+    """The dotted names of a model's keys, those of the outer sections first."""
+    fields = {name: f for leaf in _models_in(model) for name, f in leaf.model_fields.items()}
+    inner = [k for name, f in fields.items() for k in _all_keys(f.annotation, f"{before}{name}.")]
+    return [f"{before}{name}" for name in fields] + inner
 
 
 def _known_keys(model: Any, location: typing.Sequence[Any]) -> list[str]:

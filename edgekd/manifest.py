@@ -294,7 +294,8 @@ class _Labels:
             raise DataError(
                 "data.classes: missing, and the folder gives "
                 f"{'no class names' if not found else f'only one ({found[0]})'}. "
-                "List at least two class names, or put the images in one folder a class"
+                'List at least two class names (edgekd init: --classes "cat,dog"), or put the images '
+                "in one folder a class"
             )
         fault = names.fault(self.classes)
         if fault:

@@ -184,6 +184,8 @@ def _disk_bytes(
         return costs.targets_bytes(current.config, current.manifest)
     if earlier is None or share is None:
         return None
+    if stage in costs.TRAININGS:  # a network weighs the same after more steps
+        share = 1.0
     return round(share * sum(output["size_bytes"] for output in earlier["outputs"].values()))
 
 

@@ -81,7 +81,8 @@ def prediction_line(prediction: Prediction, as_json: bool) -> str:
     if as_json:
         return json.dumps(dataclasses.asdict(prediction), ensure_ascii=False)
     if prediction.error is not None:
-        return f"{prediction.path}: {prediction.error}"
+        reason = prediction.error.removeprefix(f"{prediction.path}: ")
+        return f"{prediction.path}: {reason}"
     top = ", ".join(f"{label} {p:.1%}" for label, p in prediction.top)
     return f"{prediction.path}: {f'unsure ({top})' if prediction.rejected else top}"
 

@@ -203,7 +203,8 @@ def _gates(gates: list[dict[str, Any]]) -> Section:
     failed = sum(not gate["passed"] for gate in gates)
     verdict = "No limits are set in the config."
     if gates:
-        verdict = f"{failed} of {len(gates)} failed." if failed else f"All {len(gates)} passed."
+        passed = "Passed." if len(gates) == 1 else f"All {len(gates)} passed."
+        verdict = f"{failed} of {len(gates)} failed." if failed else passed
     return Section(
         "gates",
         "Checks",
@@ -311,7 +312,7 @@ def _unsure(found: dict[str, Any] | None) -> Section | None:
         "unsure",
         "Knowing when not to answer",
         'Below a threshold the chosen file\'s answer counts as "unsure". It is set on images that '
-        "are none of these; the outliers, if any, are images of none of the classes.",
+        "are not the test images; the outliers, if any, are images of none of the classes.",
         [" ".join(confidence_words.sentences(found)[:2]), *_calibration(found["test"])],
         tables,
         _UNSURE_TERMS,

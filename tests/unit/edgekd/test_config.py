@@ -75,6 +75,11 @@ def test_every_fault_is_listed_at_once_with_its_key() -> None:
     [
         ({}, "name: missing, and it has no default"),
         ({"name": "b", "zzzzzz": 1}, "zzzzzz: unknown key."),
+        ({"name": "b", "hardness": 1}, "hardness: unknown key. Closest: 'thing.hardness'."),
+        (
+            {"name": "b", "fruit": {"hardness": 1}},
+            "fruit.hardness: unknown key. Closest: 'thing.hardness'.",
+        ),
         (
             {"name": "b", "fruit": {"colour": "grean"}},
             "fruit.colour: unknown 'grean', expected 'red' or 'green'. Closest: 'green'.",

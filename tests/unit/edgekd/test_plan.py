@@ -88,6 +88,15 @@ def test_seconds_are_those_of_the_last_run_a_unit_at_a_time(line: FakeLine) -> N
     assert stages_of(line, "distill.steps=250")["distill"]["seconds"] is None
 
 
+def test_more_steps_leave_a_network_of_the_same_size(line: FakeLine) -> None:
+    line.run("distill.steps=100")
+    once, more = (
+        stages_of(line, f"distill.steps={steps}", "seed=3")["distill"]["disk_bytes"]
+        for steps in (100, 5000)
+    )
+    assert once == more > 0
+
+
 def test_reasons_name_the_keys_with_both_values(line: FakeLine) -> None:
     line.run()
     found = stages_of(line, "distill.lr=[0.01]", "distill.steps=7")

@@ -1,36 +1,29 @@
-"""Sentence templates of the composed teacher, and how one sentence is sampled."""
+"""Sentences of the composed teacher: what they are made of, and how one is sampled."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from captioning.attributes import ATTRIBUTES, split
+from captioning.templates import files, filling
+from captioning.templates.definitions import READ_BY_ENCODER, Template
+from edgekd.errors import UsageError, closest
 from edgekd.names import spoken
+
+_DEFINITION = "composed"
 
 
 @dataclass(frozen=True)
-class Template:
-    """A sentence with [object], an optional [second] guess, and attributes by name."""
+class Said:
+    """A sampled sentence. `readable` says the same in a language the text encoder reads."""
 
-    name: str
     text: str
-
-
-TEMPLATES: tuple[Template, ...] = (
-    Template("plain", "A photo of a {size} {colour} {object} on a {setting} background."),
-    Template("surface", "A {brightness} {object} with a {texture} surface, {shape} in shape."),
-    Template("product", "A {contrast} product picture of a {colour}, {texture} {object}."),
-    Template("form", "A {shape}, {size} {object} that looks {brightness} and {texture}."),
-    Template("scene", "On a {setting} background: a {colour} {object}, {shape} in outline."),
-    Template(
-        "hedged", "This looks like a {brightness} {object}, perhaps a {second}; {shape}, {size}."
-    ),
-    Template(
-        "unsure", "Probably a {colour} {object}, possibly a {second}, with a {texture} surface."
-    ),
-)
+    template: str
+    confidence: float
+    readable: str
 
 
 def sample_sentence(
@@ -39,39 +32,93 @@ def sample_sentence(
     names: tuple[str, ...],
     temperature: float,
     rng: np.random.Generator,
-    templates: tuple[Template, ...] = TEMPLATES,
+    templates: tuple[Template, ...] | None = None,
 ) -> tuple[str, str, float]:
-    """Returns (sentence, template name, confidence).
+    """Returns (sentence, template id, confidence).
 
     The object, the second guess and every attribute are drawn from p**(1/temperature), normalized;
     the confidence is the object's probability at temperature 1. Names are said as people say them:
-    "electric guitar" of "electric_guitar".
+    "electric guitar" of "electric_guitar". Without `templates` it speaks English.
     """
+    template, words, confidence = _drawn(
+        probs_K, measured_A, names, temperature, rng, templates or of_language("en")
+    )
+    return filling.say(template, words), template.id, confidence
+
+
+def sample_said(
+    probs_K: np.ndarray,
+    measured_A: np.ndarray,
+    names: tuple[str, ...],
+    temperature: float,
+    rng: np.random.Generator,
+    language: str,
+    readable_names: tuple[str, ...] | None = None,
+) -> Said:
+    """Returns a sentence in a language, and the same draw in one the text encoder reads.
+
+    Draws as `sample_sentence` does. `readable_names` are the classes in English, where `names` are
+    not.
+
+    Raises:
+        UsageError: there are no sentences in that language.
+    """
+    template, words, confidence = _drawn(
+        probs_K, measured_A, names, temperature, rng, of_language(language)
+    )
+    text = filling.say(template, words)
+    if template.language in READ_BY_ENCODER:
+        return Said(text, template.id, confidence, text)
+    other = files.find(_DEFINITION).template(str(template.translation))
+    english = dict(zip(map(spoken, names), map(spoken, readable_names or names), strict=True))
+    readable = words | {role: english[words[role]] for role in ("object", "second")}
+    return Said(text, template.id, confidence, filling.say(other, readable))
+
+
+@cache
+def of_language(language: str) -> tuple[Template, ...]:
+    """Returns the composed teacher's templates in a language, in the order they are drawn in.
+
+    Raises:
+        UsageError: there are none.
+    """
+    definition = files.find(_DEFINITION)
+    if language not in definition.languages:
+        raise UsageError(
+            f"sentences in '{language}': there are none. There are: "
+            f"{', '.join(definition.languages)}.{closest(language, definition.languages)}"
+        )
+    return definition.of("sentence", language)
+
+
+def _drawn(
+    probs_K: np.ndarray,
+    measured_A: np.ndarray,
+    names: tuple[str, ...],
+    temperature: float,
+    rng: np.random.Generator,
+    templates: tuple[Template, ...],
+) -> tuple[Template, dict[str, str], float]:
     template = templates[rng.integers(len(templates))]
     sharpened = _at_temperature(probs_K, temperature)
-    first = int(rng.choice(len(names), p=sharpened))
+    first = _index(sharpened, rng)
     rest = sharpened.copy()
     rest[first] = 0
-    second = int(rng.choice(len(names), p=rest / rest.sum())) if rest.sum() > 0 else first
+    second = _index(rest / rest.sum(), rng) if rest.sum() > 0 else first
     words = {
-        attribute: ATTRIBUTES[attribute][
-            rng.choice(len(part), p=_at_temperature(part, temperature))
-        ]
+        attribute: ATTRIBUTES[attribute][_index(_at_temperature(part, temperature), rng)]
         for attribute, part in split(measured_A).items()
     }
-    text = template.text.format(object=spoken(names[first]), second=spoken(names[second]), **words)
-    return _fix_articles(text), template.name, float(probs_K[first])
+    words |= {"object": spoken(names[first]), "second": spoken(names[second])}
+    return template, words, float(probs_K[first])
+
+
+def _index(probs: np.ndarray, rng: np.random.Generator) -> int:
+    """An index drawn with these probabilities, as `rng.choice` does, without its checks."""
+    cumulated = probs.cumsum()
+    return int(np.searchsorted(cumulated / cumulated[-1], rng.random(), side="right"))
 
 
 def _at_temperature(probs: np.ndarray, temperature: float) -> np.ndarray:
     scaled = np.maximum(probs.astype(np.float64), 1e-12) ** (1 / temperature)
     return scaled / scaled.sum()
-
-
-def _fix_articles(text: str) -> str:
-    """Returns the sentence with "a" turned to "an" before a vowel letter."""
-    words = text.split(" ")
-    for index, word in enumerate(words[:-1]):
-        if word in ("a", "A") and words[index + 1][:1].lower() in "aeiou":
-            words[index] = word + "n"
-    return " ".join(words)

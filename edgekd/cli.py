@@ -29,6 +29,12 @@ bundle_app = typer.Typer(
     help="Look into a bundle.zip, or verify it.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 app.add_typer(bundle_app, name="bundle")
+prompts_app = typer.Typer(
+    help="Look at task definitions and prompt templates.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(prompts_app, name="prompts")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 RunOrConfig = Annotated[
@@ -450,6 +456,28 @@ def bundle_verify(
     problems = verify_bundle(path)
     _say({"problems": problems}, as_json, "\n".join(problems) or f"{path}: all is well")
     return 1 if problems else 0
+
+
+@prompts_app.command("show")
+def prompts_show(
+    name: Annotated[
+        str | None, typer.Argument(help="Definition, or a YAML file of yours; all without one.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="One language, as in zh.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Fill in a variable, as in object=cat or classes=cat,dog."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is asked of a teacher and what classes are compared with, filled in.
+
+    Example: `edgekd prompts show classification --language zh --set object=猫`
+    """
+    from captioning.templates import showing
+
+    values = showing.shown(name, language, set_ or [])
+    _say(values, as_json, showing.text(values))
 
 
 def _run(

@@ -14,6 +14,7 @@ from edgekd.store import write_json
 
 SCHEMA = 1
 RESULTS = Path(__file__).resolve().parent / "results"
+_RESULTS = "benchmarks/results"
 # Two-sided 95% quantiles of Student's t for 1 to 9 degrees of freedom.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -69,12 +70,13 @@ def write(
 
 
 def _commit() -> str:
-    root = Path(__file__).resolve().parent
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
+    """The commit, with "-dirty" where anything but results differs from it."""
+    described = _git("describe", "--always", "--abbrev=12")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{_RESULTS}")
+    return (described or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*words: str) -> str:
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

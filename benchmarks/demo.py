@@ -106,6 +106,7 @@ def _figures(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "teacher_bytes": runs.sizes([h["teacher_bytes"] for h in heads]),
         "teacher_int8_to_student_int8": results_file.figure(ratios, "ratio"),
         "seconds": runs.seconds(reports),
+        "cost_seconds": runs.cost(reports),
     }
 
 

@@ -140,6 +140,7 @@ def _figures(reports: list[dict[str, Any]]) -> dict[str, Any]:
             [head["teacher_int8_bytes"] / head["size_bytes"] for head in heads], "ratio"
         ),
         "seconds": runs.seconds(reports),
+        "cost_seconds": runs.cost(reports),
     }
     if all(head["labels_alone_accuracy"] for head in heads):
         alone = [head["labels_alone_accuracy"]["value"] for head in heads]

@@ -70,8 +70,16 @@ def sizes(values: list[int]) -> dict[str, Any]:
 
 def seconds(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns the seconds of all stages of a run, as they were when each stage was made."""
-    totals = [sum(stage["seconds"] for stage in report["stages"]) for report in reports]
-    return results_file.figure(totals, "seconds")
+    return results_file.figure([_total(report) for report in reports], "seconds")
+
+
+def cost(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the seconds of all runs of a claim together: what it costs on one core."""
+    return results_file.figure([sum(_total(report) for report in reports)], "seconds")
+
+
+def _total(report: dict[str, Any]) -> float:
+    return float(sum(stage["seconds"] for stage in report["stages"]))
 
 
 def accuracy(report: dict[str, Any], model: str, precision: str, format_: str = "tflite") -> float:

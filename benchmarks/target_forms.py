@@ -143,7 +143,8 @@ def _figures(reports: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         hard = form.replace("soft", "hard")
         pairs = zip(students(form), students(hard), strict=True)
         figures[f"{form}_minus_{hard}"] = runs.shares([soft - other for soft, other in pairs], n)
-    return figures | {"seconds": runs.seconds([r for rs in reports.values() for r in rs])}
+    every = [report for of_form in reports.values() for report in of_form]
+    return figures | {"seconds": runs.seconds(every), "cost_seconds": runs.cost(every)}
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ CLAIM = (
     "Caltech-101 without labels: accuracy of the targets with one part of the teacher changed, by "
     "the classes that settings were chosen on and by the others."
 )
-ALONE = {"glosses": False, "balance": False, "prototypes": 0}
+ALONE = {"synonyms": False, "glosses": False, "balance": False, "prototypes": 0}
 # Each row: what of caption.teacher, and of targets, is changed.
 PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "everything": ({}, {}),
     "names_alone": (ALONE, {"neighbours": 0}),
+    "without_synonyms": ({"synonyms": False}, {}),
     "without_definitions": ({"glosses": False}, {}),
     "without_balance": ({"balance": False}, {}),
     "without_prototypes": ({"prototypes": 0}, {}),
@@ -60,16 +61,18 @@ def main() -> int:
         half: caltech.prepare(photos, words.out / f"proof-parts-{half}-data", half)
         for half in halves
     }
+    made: list[dict[str, Any]] = []
     figures = {
         f"{half}_{part}_accuracy": runs.shares(
-            [_accuracy(folders[half], words.out, half, part, seed) for seed in seeds]
+            [_accuracy(folders[half], words.out, half, part, seed, made) for seed in seeds]
         )
         for half in halves
         for part in PARTS
     }
     figures["chosen_two_backbones_accuracy"] = runs.shares(
-        [_two_backbones(folders["chosen"], words.out)]
+        [_two_backbones(folders["chosen"], words.out, made)]
     )
+    figures["cost_seconds"] = runs.cost(made)
     if words.screen:
         print(json.dumps({key: entry["per_seed"] for key, entry in figures.items()}, indent=1))
         return 0
@@ -90,19 +93,22 @@ def main() -> int:
     return 0
 
 
-def _accuracy(folder: Path, out: Path, half: str, part: str, seed: int) -> float:
-    """A run folder each; only the first of a half looks at the images."""
+def _accuracy(
+    folder: Path, out: Path, half: str, part: str, seed: int, made: list[dict[str, Any]]
+) -> float:
+    """A run folder each; only the first of a half looks at the images. Adds to `made`."""
     first = out / f"proof-parts-{half}-everything-0"
     target = out / f"proof-parts-{half}-{part}-{seed}"
     teacher, targets = PARTS[part]
     seen_in = None if target == first else first
-    runs.run("photos", folder, target, seed, {"targets": targets}, "targets", seen_in, teacher)
+    changes: runs.Changes = {"targets": targets}
+    made.append(runs.run("photos", folder, target, seed, changes, "targets", seen_in, teacher))
     return runs.targets_accuracy(target)
 
 
-def _two_backbones(folder: Path, out: Path) -> float:
+def _two_backbones(folder: Path, out: Path, made: list[dict[str, Any]]) -> float:
     target = out / "proof-parts-chosen-two_backbones-0"
-    runs.run("photos", folder, target, 0, until="targets", teacher=TWO_BACKBONES)
+    made.append(runs.run("photos", folder, target, 0, until="targets", teacher=TWO_BACKBONES))
     return runs.targets_accuracy(target)
 
 

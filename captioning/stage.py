@@ -47,6 +47,9 @@ class ComposedTeacherConfig(Section):
     )
     names: bool = pydantic.Field(True, description="carry ImageNet names to the class names")
     names_temperature: float = pydantic.Field(0.07, gt=0, description="of cosine similarities")
+    synonyms: bool = pydantic.Field(
+        True, description="all the words for a name, WordNet's and yours; false: the first alone"
+    )
     glosses: bool = pydantic.Field(
         True, description="names with their definitions (WordNet, as timm brings it)"
     )
@@ -396,6 +399,7 @@ def _named_head(
         config.text_encoder,
         config.names_temperature,
         config.balance,
+        config.synonyms,
         config.glosses,
     )
     train = speak.training_rows(manifest)

@@ -103,13 +103,17 @@ def names_head(
     text_encoder: Path | None,
     temperature: float,
     balance: bool,
+    synonyms: bool,
     glosses: bool,
 ) -> tuple[NamesHead, WeightsFile]:
     """Returns the names head, balanced on the training images, and the encoder's weights."""
     encoder = SentenceEncoder(text_encoder)
-    source = _source_vectors(text_encoder, glosses)
+    source = _source_vectors(text_encoder, synonyms, glosses)
     target = np.stack(
-        [_class_vector(encoder, manifest, name, glosses) for name in manifest.task.classes]
+        [
+            _class_vector(encoder, manifest, name, synonyms, glosses)
+            for name in manifest.task.classes
+        ]
     )
     imagenet = imagenet_N1000[training_rows(manifest)].astype(np.float32)
     head = fit_names(source, target, imagenet, temperature, balance)
@@ -180,12 +184,13 @@ def _observe_block(
 
 
 @cache
-def _source_vectors(text_encoder: Path | None, glosses: bool) -> np.ndarray:
+def _source_vectors(text_encoder: Path | None, synonyms: bool, glosses: bool) -> np.ndarray:
     """ImageNet's classes as unit vectors [1000, E]: all words, the first counting twice, and the
     definition."""
     encoder, known = SentenceEncoder(text_encoder), imagenet_senses()
-    flat = encoder.encode([word for sense in known for word in sense.words])
-    bounds = np.cumsum([0] + [len(sense.words) for sense in known])
+    words = [sense.words if synonyms else sense.words[:1] for sense in known]
+    flat = encoder.encode([word for each in words for word in each])
+    bounds = np.cumsum([0] + [len(each) for each in words])
     total = np.stack([flat[a:b].mean(axis=0) + flat[a] for a, b in pairwise(bounds)])
     if glosses:
         total += encoder.encode([f"{sense.words[0]}: {sense.definition}" for sense in known])
@@ -193,10 +198,11 @@ def _source_vectors(text_encoder: Path | None, glosses: bool) -> np.ndarray:
 
 
 def _class_vector(
-    encoder: SentenceEncoder, manifest: Manifest, name: str, glosses: bool
+    encoder: SentenceEncoder, manifest: Manifest, name: str, synonyms: bool, glosses: bool
 ) -> np.ndarray:
     """A class as a unit vector [E]: its name and synonyms, and what WordNet says it is."""
-    words = [spoken(word) for word in (name, *manifest.task.synonyms.get(name, ()))]
+    others = manifest.task.synonyms.get(name, ()) if synonyms else ()
+    words = [spoken(word) for word in (name, *others)]
     vectors = encoder.encode(words)
     total = (vectors.mean(axis=0) + vectors[0]) / 2
     defined = [f"{words[0]}: {sense.definition}" for sense in senses(name)] if glosses else []

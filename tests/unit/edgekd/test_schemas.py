@@ -30,7 +30,8 @@ def of_a_stage(folder: Path, schema: int) -> Callable[[], Any]:
 
 
 def of_a_report(folder: Path, schema: int) -> Callable[[], Any]:
-    write_json(folder / "report.json", {"schema": schema})
+    whole = dict.fromkeys(report._KEYS) | {"schema": schema}
+    write_json(folder / "report.json", whole)
     return lambda: report.load(folder)
 
 

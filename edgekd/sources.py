@@ -31,6 +31,8 @@ SPLIT_FOLDERS: dict[str, Split] = {
     "test": "test",
 }
 _BROKEN_LINK = "a link to a file that is not there"
+# What other tools call the column; read past, its labels would be lost without a word.
+_NOT_LABEL = ("labels", "class", "classes", "category", "target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,8 @@ def _rows(table: Path) -> Iterator[tuple[int, Source]]:
                 f"{table}: expected a header with path,label[,split][,group], "
                 f"found {','.join(header) or 'nothing'}"
             )
+        if "label" not in header and (meant := [name for name in header if name in _NOT_LABEL]):
+            raise DataError(f"{table}: the column of labels is called label, found '{meant[0]}'")
         for row in reader:
             if any(row):
                 yield reader.line_num, _source(table, reader.line_num, header, row)

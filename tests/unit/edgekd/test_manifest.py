@@ -227,6 +227,7 @@ def test_a_file_that_the_table_names_but_is_not_there(tmp_path: Path) -> None:
     ("table", "message"),
     [
         (b"file,label\n1.png,cat\n", "expected a header with path,label.* found file,label"),
+        (b"path,class\n1.png,cat\n", "the column of labels is called label, found 'class'"),
         (b"", "found nothing"),
         (b"path,label,split\n1.png,cat,tset\n", "line 2: unknown split 'tset', expected one of"),
         (b"label,path\ncat,1.png\ndog\n", "line 3: no path in it"),

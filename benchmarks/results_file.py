@@ -15,7 +15,7 @@ from edgekd.store import write_json
 SCHEMA = 1
 RESULTS = Path(__file__).resolve().parent / "results"
 _RESULTS = "benchmarks/results"
-# Two-sided 95% quantiles of Student's t for 1 to 9 degrees of freedom.
+# Two-sided 95% quantiles of Student's t for 1 to 9 degrees of freedom; about 2 beyond.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
@@ -24,7 +24,8 @@ def figure(per_seed: list[float], unit: str, n: int | None = None) -> dict[str, 
     values = np.array(per_seed, dtype=np.float64)
     half = 0.0
     if len(values) > 1:
-        half = _T95[len(values) - 2] * values.std(ddof=1) / np.sqrt(len(values))
+        quantile = _T95[len(values) - 2] if len(values) < len(_T95) + 2 else 2.0
+        half = quantile * values.std(ddof=1) / np.sqrt(len(values))
     return {
         "value": float(values.mean()),
         "low": float(values.mean() - half),

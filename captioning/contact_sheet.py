@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 NUM_IMAGES = 9
-_SIDE = 320  # pixels of a thumbnail's longer side
+# Pixels of the longer side: of a thumbnail, and up to which JPEG would be seen.
+_SIDE = 320
+_ICON = 96
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,11 @@ def _cards(whole: Projection, num_captions: int, num_kept: int) -> list[tuple[st
     """(label, value, detail) of each key figure."""
     cost = DASH if whole.cost is None else f"{_money(whole.cost)} {whole.currency}"
     limit = whole.spending_limit
-    tokens = None if whole.num_tokens is None else f"{whole.num_tokens:,} tokens"
+    details = [f"{whole.num_tokens:,} tokens"] if whole.num_tokens is not None else []
+    details += [f"limit {_money(limit)}"] if limit is not None else []
     return [
         ("Captions of everything", f"{whole.num_captions:,}", plural(whole.num_images, "image")),
-        ("Cost", cost, tokens or ("" if limit is None else f"limit {_money(limit)}")),
+        ("Cost", cost, ", ".join(details)),
         ("Time", DASH if whole.seconds is None else duration(whole.seconds), "at the trial's pace"),
         ("Disk", DASH if whole.disk_bytes is None else format_size(whole.disk_bytes), "captions"),
         (
@@ -125,10 +128,10 @@ def _money(value: float) -> str:
 
 
 def _thumbnail(path: Path) -> str:
-    """A data: URI; a small image stays as it is, the browser enlarges it."""
+    """A data: URI; an icon stays as it is to the pixel, the browser enlarges it."""
     image = open_image(path)
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    kind = "PNG" if max(image.size) < _SIDE else "JPEG"
+    kind = "PNG" if max(image.size) <= _ICON else "JPEG"
     content = io.BytesIO()
     image.save(content, kind, quality=85)
     encoded = base64.b64encode(content.getvalue()).decode()

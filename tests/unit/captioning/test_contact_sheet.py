@@ -57,6 +57,8 @@ def test_what_is_not_known_is_a_dash_and_never_a_zero() -> None:
     assert [found[name][0] for name in ("Cost", "Time", "Disk")] == ["–", "–", "–"]
     assert cards(page(Projection(5, 15, cost=0.0)))["Cost"][0] == "0.00 USD"
     assert cards(page(Projection(5, 15, cost=0.00123)))["Cost"][0] == "0.00123 USD"
+    limited = Projection(5, 15, cost=1.0, spending_limit=2.0, num_tokens=7)
+    assert cards(page(limited))["Cost"] == ("1.00 USD", "7 tokens, limit 2.00")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_captions_stand_with_why_they_were_dropped() -> None:
     html = page()
     assert '<span class="tag good">kept</span> A cat.' in html
     assert '<span class="tag bad">dropped</span> A dog.' in html
-    assert '<span class="why">short</span>; temperature 0.5, confidence 81.2%' in html
+    assert '<span class="why">short</span><br>temperature 0.5, confidence 81.2%' in html
     assert "no picture" in html
     assert "nothing was said of it" in page(WHOLE, Entry("b.jpg", "", ()))
 

@@ -91,14 +91,6 @@ def _test_digest(manifest: Manifest) -> str:
     )
 
 
-def share(right_N: np.ndarray) -> Share | None:
-    """Returns the share of True with its Wilson interval; None for no items."""
-    if len(right_N) == 0:
-        return None
-    low, high = metrics.wilson_interval(int(right_N.sum()), len(right_N))
-    return Share(float(right_N.mean()), low, high, len(right_N))
-
-
 def test_image(manifest: Manifest) -> Item:
     """Returns the image that travels in the bundle: the first by digest of test, else of all."""
     items = manifest.of("test") or manifest.items
@@ -247,7 +239,7 @@ def _teacher(facts: Facts) -> dict[str, Any]:
     return {
         "kind": caption["teacher"],
         "name": caption["backbone"],
-        "accuracy": share(right),
+        "accuracy": metrics.share(right),
         "weights": [w for w in _weights(facts) if w["used"]],
         "note": _said(caption["head"]),
     }
@@ -269,7 +261,7 @@ def _targets(facts: Facts) -> dict[str, Any]:
     rows, labels = _test_rows(facts, targets["ids"])
     named = {"captions_only": "captions_only", "scores_only": "scores_only", "both": "probs"}
     shares = {
-        name: share(targets[key][rows].argmax(axis=1) == labels) if key in targets else None
+        name: metrics.share(targets[key][rows].argmax(axis=1) == labels) if key in targets else None
         for name, key in named.items()
     }
     provenance = facts.results["targets"]["provenance"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekd.report_format import DASH, interval, percent, plural
 
-SCORE_NAMES = {
+SCORES_IN_WORDS = {
     "probability": "largest probability",
     "max_logit": "largest logit",
     "energy": "energy (log of the summed exponentials)",
@@ -69,7 +69,7 @@ def aim(found: dict[str, Any]) -> str:
 
 
 def _score(found: dict[str, Any]) -> str:
-    return SCORE_NAMES[found["reject_by"]]
+    return SCORES_IN_WORDS[found["reject_by"]]
 
 
 def _on_test(test: dict[str, Any] | None) -> list[str]:

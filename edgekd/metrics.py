@@ -5,6 +5,8 @@ N items, M outliers, K classes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 Z95 = 1.959963984540054
@@ -37,6 +39,14 @@ def wilson_interval(num_right: float, num_all: int) -> tuple[float, float]:
         / (1 + Z95**2 / num_all)
     )
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def share(true_N: np.ndarray) -> dict[str, Any] | None:
+    """Returns {value, low, high, n} of the True ones with a Wilson interval; None for no items."""
+    if len(true_N) == 0:
+        return None
+    low, high = wilson_interval(int(true_N.sum()), len(true_N))
+    return {"value": float(true_N.mean()), "low": low, "high": high, "n": len(true_N)}
 
 
 def paired_difference_interval(

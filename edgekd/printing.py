@@ -93,11 +93,11 @@ def image_files(paths: Iterable[Path]) -> Iterator[Path]:
     Raises:
         UsageError: a path is not there.
     """
-    from edgekd.manifest import image_suffixes
+    from edgekd.sources import images_under
 
     for path in paths:
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in image_suffixes())
+            yield from (path / image for image in images_under(path))
         elif path.exists():
             yield path
         else:

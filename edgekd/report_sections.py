@@ -361,7 +361,7 @@ def _scores_compared(found: dict[str, Any]) -> Table:
     ]
     rows = [
         [
-            confidence_words.SCORE_NAMES[row["score"]],
+            confidence_words.SCORES_IN_WORDS[row["score"]],
             *(
                 DASH if row[key] is None else f"{row[key]:.3f}"
                 for key in ("mistakes_auroc", "auroc")

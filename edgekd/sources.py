@@ -104,6 +104,14 @@ def listing(folder: Path) -> Iterator[tuple[str, int, int]]:
             yield _printable(path), -1, 0
 
 
+def images_under(folder: Path) -> list[str]:
+    """Returns the image files of a folder, relative to it and sorted; no hidden ones.
+
+    Linked folders are followed once; what cannot be read is left out.
+    """
+    return sorted(path for path, fault in _image_files(folder) if fault is None)
+
+
 def _image_files(folder: Path) -> Iterator[tuple[str, str | None]]:
     """The files with an image's suffix, relative to the folder, and why one cannot be used.
 

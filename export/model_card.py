@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import jinja2
 
 from edgekd import confidence
-from edgekd.confidence_words import SCORE_NAMES
+from edgekd.confidence_words import SCORES_IN_WORDS
 from edgekd.errors import UsageError, closest
 from edgekd.sizes import format_size
 
@@ -75,7 +75,7 @@ def render_model_card(
             resize=_resize_call(entry["resize"]),
             output=preprocess["outputs"][0],
             sure=sure,
-            score=SCORE_NAMES[sure.reject_by],
+            score=SCORES_IN_WORDS[sure.reject_by],
             score_call=_SCORE_CALLS[sure.reject_by],
             test_image=test_image,
             expected_class=expected_class,

@@ -43,17 +43,9 @@ def parity(reference_NK: np.ndarray, candidate_NK: np.ndarray) -> dict[str, floa
 def quality(logits_NK: np.ndarray, labels_N: np.ndarray) -> dict[str, Any]:
     """Returns accuracy with its Wilson interval, calibration error and confusion counts."""
     probs = metrics.softmax(logits_NK)
-    right = int((probs.argmax(axis=1) == labels_N).sum())
-    low, high = metrics.wilson_interval(right, len(labels_N))
+    predicted_N = probs.argmax(axis=1)
     return {
-        "accuracy": {
-            "value": right / len(labels_N),
-            "low": low,
-            "high": high,
-            "n": len(labels_N),
-        },
+        "accuracy": metrics.share(predicted_N == labels_N),
         "calibration_error": metrics.expected_calibration_error(probs, labels_N),
-        "confusion": metrics.confusion_matrix(
-            probs.argmax(axis=1), labels_N, logits_NK.shape[1]
-        ).tolist(),
+        "confusion": metrics.confusion_matrix(predicted_N, labels_N, logits_NK.shape[1]).tolist(),
     }

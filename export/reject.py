@@ -17,9 +17,10 @@ from edgekd import metrics, targets_file
 from edgekd.confidence import SCORE_NAMES, Confidence, scores
 from edgekd.errors import DataError
 from edgekd.held_out import MIN_IMAGES, held_out
-from edgekd.manifest import Manifest, image_suffixes
+from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
 from edgekd.records import Item, Split
+from edgekd.sources import images_under
 from edgekd.store import file_sha256
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ def outlier_files(folder: Path) -> list[Path]:
     folder = folder.expanduser()
     if not folder.is_dir():
         raise DataError(f"reject.outliers: no folder '{folder}'. Expected a folder of images")
-    suffixes = image_suffixes()
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes and p.is_file()]
+    files = [folder / path for path in images_under(folder)]
     if not files:
         raise DataError(f"reject.outliers: no image files in '{folder}'")
     return files
@@ -220,7 +220,7 @@ def measure(
         if outliers_MK is None
         else {
             "images": len(outliers_MK),
-            "rejected": share(fitted.rejects(_scores(outliers_MK, fitted))),
+            "rejected": metrics.share(fitted.rejects(_scores(outliers_MK, fitted))),
             "compared_with": apart_from,
         },
         "scores": [
@@ -228,14 +228,6 @@ def measure(
             for name in SCORE_NAMES
         ],
     }
-
-
-def share(true_N: np.ndarray) -> dict[str, Any] | None:
-    """Returns {value, low, high, n} of the True ones (Wilson, 95%); None for no items."""
-    if len(true_N) == 0:
-        return None
-    low, high = metrics.wilson_interval(int(true_N.sum()), len(true_N))
-    return {"value": float(true_N.mean()), "low": low, "high": high, "n": len(true_N)}
 
 
 def _on_test(
@@ -257,10 +249,10 @@ def _on_test(
         for temperature in (1.0, fitted.temperature)
     )
     return {
-        "coverage": share(answered_N),
-        "accuracy": share(right_N),
-        "accuracy_answered": share(right_N[answered_N]),
-        "accuracy_rejected": share(right_N[~answered_N]),
+        "coverage": metrics.share(answered_N),
+        "accuracy": metrics.share(right_N),
+        "accuracy_answered": metrics.share(right_N[answered_N]),
+        "accuracy_rejected": metrics.share(right_N[~answered_N]),
         "calibration_error": {"before": before, "after": after},
         "curve": curve,
     }

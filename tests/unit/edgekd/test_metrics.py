@@ -159,3 +159,12 @@ def test_without_inliers_or_outliers_nothing_is_measured() -> None:
     for function in (metrics.auroc, metrics.false_positive_rate):
         assert math.isnan(function(some, none))
         assert math.isnan(function(none, some))
+
+
+def test_a_share_carries_its_interval_and_count() -> None:
+    # 3 of 4: Wilson's interval by hand, (0.75 + z2/8 +- z * sqrt(0.75 * 0.25 / 4 + z2/64)) / (1 + z2/4).
+    found = metrics.share(np.array([True, True, False, True]))
+    assert found is not None
+    assert (found["value"], found["n"]) == (0.75, 4)
+    assert (found["low"], found["high"]) == pytest.approx((0.3006, 0.9544), abs=1e-4)
+    assert metrics.share(np.array([], dtype=bool)) is None

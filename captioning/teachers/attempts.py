@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections.abc import Generator
@@ -32,6 +33,11 @@ _PASSED_ON = frozenset({408, 502, 504})
 _NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
 _THE_MODELS_OWN = ("refused", "empty", "truncated")
+# Where httpx2 and httpcore2 log; at DEBUG also the headers of responses.
+_LOGGERS = (
+    "httpx2",
+    *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
+)
 # Nothing reached the model, so nothing was charged.
 _NOT_CONNECTED = (
     httpx2.ConnectError,
@@ -62,6 +68,8 @@ class Session:
         self._stopped: str | None = None
 
     async def __aenter__(self) -> Session:
+        for name in _LOGGERS if self._key is not None else ():
+            logging.getLogger(name).addFilter(self._cleaned_record)
         return self
 
     async def __aexit__(
@@ -70,7 +78,11 @@ class Session:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        await self._client.aclose()
+        try:
+            await self._client.aclose()
+        finally:
+            for name in _LOGGERS:
+                logging.getLogger(name).removeFilter(self._cleaned_record)
 
     async def admit(self, ask: Ask) -> Amount | Reply:
         """Returns what is set aside for an ask, or the reply that it is not asked.
@@ -153,9 +165,9 @@ class Session:
 
     async def _with_retries(self, content: bytes, course: _Course, most_s: float) -> Answer:
         backoff_s = self._config.backoff_s
-        usual = tenacity.wait_exponential_jitter(
-            backoff_s, self._config.backoff_max_s, jitter=backoff_s, multiplier=backoff_s
-        )
+        usual = tenacity.wait_exponential(
+            backoff_s, max=self._config.backoff_max_s
+        ) + tenacity.wait_random(0, backoff_s)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: getattr(error, "again", False)),
             wait=lambda state: self._wait_s(state, usual),
@@ -271,6 +283,11 @@ class Session:
         reason = None if answer.reason is None else self._without_key(answer.reason)
         text = self._without_key(answer.text)
         return Answer(text, reason, answer.tokens_in, answer.tokens_out)
+
+    def _cleaned_record(self, record: logging.LogRecord) -> bool:
+        """Takes the key out of what the HTTP library logs, should a server have said it back."""
+        record.msg, record.args = self._without_key(record.getMessage()), ()
+        return True
 
     def _without_key(self, text: str) -> str:
         """The text, should a server have said the key back."""

@@ -255,9 +255,8 @@ async def ask_all(
         while (item := await finished.get()) is not None:
             yield item
             ahead.release()
-        await work
     finally:
-        work.cancel()
+        work.cancel()  # nothing where it is done
         with contextlib.suppress(asyncio.CancelledError):
             await work
 

@@ -69,8 +69,7 @@ class ChatServer:
         self._at_once = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Quick(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
@@ -110,6 +109,7 @@ class ChatServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["content-length"]))
@@ -126,6 +126,11 @@ class ChatServer:
                 pass
 
         return Handler
+
+
+class _Quick(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # of the usual 5, more callers at once would wait a second
 
 
 def status(

@@ -245,7 +245,7 @@ class Session:
                 received += part
                 if len(received) > MAX_BODY_BYTES:
                     raise _Failed(f"too large: an answer of more than {MAX_BODY_BYTES} bytes")
-            return response.status_code, response.headers, bytes(received)
+            return response.status_code, response.headers, self._without_key_bytes(received)
 
     def _turned_down(self, status: int, headers: httpx2.Headers, received: bytes) -> Answer:
         """Returns the answer of a filter; every other status that is no success raises."""
@@ -288,6 +288,12 @@ class Session:
         """Takes the key out of what the HTTP library logs, should a server have said it back."""
         record.msg, record.args = self._without_key(record.getMessage()), ()
         return True
+
+    def _without_key_bytes(self, received: bytearray) -> bytes:
+        """The body as it came, but for the key: what is later cut short must not hold half of it."""
+        if self._key is None:
+            return bytes(received)
+        return bytes(received.replace(self._key.get_secret_value().encode(), b"[key]"))
 
     def _without_key(self, text: str) -> str:
         """The text, should a server have said the key back."""

@@ -1,5 +1,7 @@
 """A model behind an OpenAI-compatible server: asks go out together, every ask gets a reply.
 
+`ask_all` is for async code, `captioning.teachers.in_order` for other code.
+
 Nothing a server does raises: a refusal, an error page or no answer at all is a reply with a
 reason. A reason is a word or two, and after a colon the details:
 

@@ -53,6 +53,12 @@ def keep(replies: Replies, kept: list[int], save: Callable[[int], None] = lambda
         kept += [index for index, _ in replies.stop()]
 
 
+def loop(replies: Replies, kept: list[int]) -> None:
+    """As a caller does who thinks of no stop."""
+    for index, _ in replies:
+        kept.append(index)
+
+
 def num_threads() -> int:
     return sum("_run" in thread.name for thread in threading.enumerate())
 
@@ -95,7 +101,7 @@ def test_ctrl_c_keeps_what_was_answered(server: ChatServer) -> None:
     with asking(server, "cat", "slow", "dog", "emu", concurrency=2) as replies:
         finger.start()
         with pytest.raises(KeyboardInterrupt):
-            keep(replies, kept)
+            loop(replies, kept)
     finger.join()
     assert kept == [0, 2, 3]
     assert num_threads() == 0
@@ -141,7 +147,7 @@ def test_a_caller_who_is_slow_is_waited_for(server: ChatServer) -> None:
     with asking(server, *(f"{n}" for n in range(100)), concurrency=2) as replies:
         next(replies)
         time.sleep(0.5)
-        assert len(server.seen) <= 17  # eight for each of the two, and the one that was taken
+        assert len(server.seen) <= 20  # eight for each of the two, and those that were taken
         assert [index for index, _ in replies] == list(range(1, 100))
     assert len(server.seen) == 100
 

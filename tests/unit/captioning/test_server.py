@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import logging
 import re
 import socket
@@ -457,21 +458,27 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     settings = config(server, api_key_env="TEST_KEY", concurrency=1)
     server.on("echo", answer(f"Your key is {KEY}."))
     server.on("cut", chat_server.cut())
+    spelled = {"choices": [{"message": {"content": "", "refusal": f"No, {KEY}."}}]}
+    server.on("spelled", status(200, json.dumps(spelled).replace("-", "\\u002d")))
+    server.on("half", status(200, "x" * 190 + KEY))
     server.on("scolded", error(400, f"Bad request with key {KEY}"))
     server.on("away", status(307, location=f"{server.url}/other?key={KEY}"))
     server.on("wrong", error(401, f"Incorrect API key provided: {KEY}"))
-    found = replies(asks("cat", "echo", "cut", "scolded", "away", "wrong", "after"), settings)
-    assert [reply.reason is None for reply in found] == [True, True, *[False] * 5]
+    asked = asks("cat", "echo", "cut", "scolded", "away", "spelled", "half", "wrong", "after")
+    found = replies(asked, settings)
+    assert [reply.reason is None for reply in found] == [True, True, *[False] * 7]
     assert all(request.headers["authorization"] == f"Bearer {KEY}" for request in server.seen)
     assert found[1].text == "Your key is [key]."
     assert found[3].reason == "http 400: Bad request with key [key]"
-    assert found[6].reason == "not asked: http 401: Incorrect API key provided: [key]"
+    assert found[5].reason == "refused: No, [key]."
+    assert found[8].reason == "not asked: http 401: Incorrect API key provided: [key]"
     assert [request.path for request in server.asked("away")] == ["/v1/chat/completions"]
     assert caplog.text  # the library does log
     printed = capfd.readouterr()
     told = [repr(found), repr(settings), dump_yaml(settings), repr(read_key(settings))]
     for text in (*told, caplog.text, printed.out, printed.err):
         assert KEY not in text
+        assert KEY[:9] not in text
     assert list(tmp_path.iterdir()) == []
 
 

@@ -43,8 +43,9 @@ def allowed(ledger: Ledger, took: Amount, most: int = 20) -> int:
     ("max_cost", "max_tokens", "took", "expected"),
     [
         (None, None, Amount(15, 0.02), 20),
-        # Ten times 0.02 is exactly the limit, although floats do not add up to it.
         (0.2, None, Amount(15, 0.02), 10),
+        # Six times 0.02 is exactly the limit, although floats add up to more.
+        (0.12, None, Amount(15, 0.02), 6),
         (0.199, None, Amount(15, 0.02), 9),
         (0.0, None, Amount(15, 0.02), 0),
         (None, 45, Amount(15, 0.02), 3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,14 @@ def test_a_spending_limit_leaves_the_rest_for_the_next_call(
     again = text_model(limited.model_copy(update={"max_total_tokens": 130}), model.usage.spent)
     assert describe(classes, again, path, prompts=PROMPTS).failed == {}
     assert len(server.seen) == 4  # 75 + 54 fits into 130, emu's second prompt does not
+
+
+def test_the_base_install_can_import_all_of_it() -> None:
+    modules = "captioning.descriptions, captioning.text_models, captioning.teachers.in_order"
+    heavy = {"httpx2", "tenacity", "torch", "transformers"}
+    code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("make", [True, False])

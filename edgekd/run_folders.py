@@ -99,7 +99,7 @@ def _from_stages(folder: Path) -> dict[str, Any]:
 
 
 def _state(folder: Path) -> str:
-    events = RunStore(folder).events()
+    events = _that_count(RunStore(folder).events())
     if not events:
         return _state_without_events(folder)
     last = events[-1]
@@ -116,6 +116,18 @@ def _state(folder: Path) -> str:
         stage = asked[asked.index(stage) + 1]
     at_work = last["event"] != "run stopped" and _is_at_work(folder)
     return f"{'at work' if at_work else 'stopped'} in {stage}"
+
+
+def _that_count(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events without the last runs that reused everything: the one before them says more."""
+    kept = events
+    while kept and kept[-1]["event"] == "run finished":
+        starts = [at for at, event in enumerate(kept) if event["event"] == "run started"]
+        last = kept[starts[-1] + 1 : -1] if starts else []
+        if not last or any(event["event"] != "stage reused" for event in last):
+            break
+        kept = kept[: starts[-1]]
+    return kept or events
 
 
 def _state_without_events(folder: Path) -> str:

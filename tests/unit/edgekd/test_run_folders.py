@@ -32,6 +32,9 @@ def write_events(folder: Path, *events: dict[str, Any]) -> Path:
 
 
 STARTED = {"event": "run started", "stages": ["validate", "caption", "report"]}
+CAPTION_ASKED = {"event": "run started", "stages": ["validate", "caption"]}
+REUSED = {"event": "stage reused", "stage": "caption"}
+FAILED = {"event": "run failed", "stage": "export", "error": "no room"}
 VALIDATED = {"event": "stage finished", "stage": "validate"}
 
 
@@ -45,6 +48,15 @@ VALIDATED = {"event": "stage finished", "stage": "validate"}
             [STARTED, {"event": "run failed", "stage": "caption", "error": "no room"}],
             "failed in caption: no room",
         ),
+        (
+            [STARTED, {"event": "run finished"}, CAPTION_ASKED, REUSED, {"event": "run finished"}],
+            "finished",
+        ),
+        (
+            [STARTED, FAILED, CAPTION_ASKED, REUSED, {"event": "run finished"}],
+            "failed in export: no room",
+        ),
+        ([CAPTION_ASKED, REUSED, {"event": "run finished"}], "done up to caption"),
         ([STARTED], "stopped in validate"),
         ([STARTED, VALIDATED], "stopped in caption"),
         ([STARTED, {"event": "stage started", "stage": "caption"}], "stopped in caption"),

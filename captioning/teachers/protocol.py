@@ -1,0 +1,92 @@
+"""What a teacher is: it looks at images, block by block, and then concludes from all it saw.
+
+What is seen is saved under the teacher's `settings` and never looked at again: other labels,
+another head or a few images more cost no second look. Looks are therefore independent of each
+other, of the block they fall into and of the labels; whatever needs all images or labels belongs
+into the conclusion.
+
+N items of the run, n of a block, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from edgekd.manifest import Manifest
+from edgekd.records import Caption, Item, TaskSpec
+from edgekd.store import digest
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What every teacher is told: the task, how often to speak, and where to keep its own notes.
+
+    `notes` is a folder for what a teacher wants to keep of an unfinished block (answers that were
+    paid for); it is removed when the stage has ended.
+    """
+
+    task: TaskSpec
+    captions_per_image: int
+    temperatures: tuple[float, ...]
+    seed: int
+    notes: Path
+
+    def temperature(self, index: int) -> float:
+        """Returns the temperature of an image's caption number `index`: they take turns."""
+        return self.temperatures[index % len(self.temperatures)]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in a block. Arrays have a row an item and the same names in every block.
+
+    `captions` come in the order of the items, an item's by index; an item may have none.
+    """
+
+    arrays: dict[str, np.ndarray]
+    captions: tuple[Caption, ...] = ()
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a teacher makes of everything it saw.
+
+    `logits_NK` are class scores whose softmax is a probability, or None for a teacher that only
+    speaks; a row that is not finite abstains. `captions` are those it could not say before it had
+    seen all images, in item order. `head` is what rebuilds the teacher for export, beside its
+    weights; empty for one that cannot be exported.
+    """
+
+    logits_NK: np.ndarray | None = None
+    captions: Iterable[Caption] = ()
+    head: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Teacher(Protocol):
+    """One kind of teacher. It is built from its config section and a `Brief`."""
+
+    @property
+    def name(self) -> str:
+        """What its captions and the report call it: the kind, a slash, and which one."""
+
+    @property
+    def settings(self) -> str:
+        """The digest of all that a look depends on: weights, prompts, sizes, seed, ..."""
+
+    def look(self, items: Sequence[Item], images: Sequence[Image.Image]) -> Look:
+        """Returns what is seen in these items; `images` are theirs, RGB, upright, full size."""
+
+    def conclude(self, manifest: Manifest, observed: dict[str, np.ndarray]) -> Conclusion:
+        """Returns the conclusion; `observed` holds the looks' arrays, a row an item [N, ...]."""
+
+
+def caption_seed(seed: int, item_id: str, index: int, teacher: str) -> int:
+    """Returns the seed of one caption, below 2**48: it depends on these four and nothing else."""
+    return int(digest([seed, item_id, index, teacher])[:12], 16)

@@ -366,12 +366,15 @@ def load_teacher(config: ComposedTeacherConfig, store: RunStore) -> tuple[Any, A
 def _in_blocks(
     head: ComposedHead, features_ND: np.ndarray, imagenet_N1000: np.ndarray, block: int = 8192
 ) -> np.ndarray:
-    """Returns class logits [N, K]; only a block of the float16 inputs is widened at a time."""
+    """Returns class logits [N, K], float32; only a block of the float16 inputs is widened at a time.
+
+    Computed in float64, so that another number of threads rounds to the same.
+    """
     parts = [
         head.logits(
-            features_ND[start : start + block].astype(np.float32),
-            imagenet_N1000[start : start + block].astype(np.float32),
-        )
+            features_ND[start : start + block].astype(np.float64),
+            imagenet_N1000[start : start + block].astype(np.float64),
+        ).astype(np.float32)
         for start in range(0, len(features_ND), block)
     ]
     return np.concatenate(parts)

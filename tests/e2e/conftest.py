@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import small_runs
 from tests.e2e.small_runs import Finished
-
-# As many threads as the commands of `small_runs` have: sums of another order round otherwise. Set
-# before anything imports torch.
-os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

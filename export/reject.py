@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd import metrics, targets_file
-from edgekd.confidence import SCORE_NAMES, Confidence, scores
+from edgekd.confidence import SCORE_NAMES, Confidence, fit_temperature, scores
 from edgekd.errors import DataError
 from edgekd.held_out import MIN_IMAGES, held_out
 from edgekd.manifest import Manifest
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MIN_LABELS = 50  # on tune; below it labels say less than many soft targets
 MAX_IMAGES = 1000  # one temperature and one threshold need no more
-_TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True)
@@ -166,25 +165,6 @@ def fit(logits_NK: np.ndarray, held: HeldOut, config: RejectConfig) -> Confidenc
         right_N = logits_NK.argmax(axis=1) == held.labels_N
         threshold = threshold_for_accuracy(found, right_N, config.min_accuracy)
     return Confidence(temperature, config.by, threshold)
-
-
-def fit_temperature(logits_NK: np.ndarray, targets_NK: np.ndarray) -> float:
-    """Returns the temperature with the least cross-entropy to the targets (arXiv:1706.04599).
-
-    Between 0.05 and 20. The cross-entropy is convex in 1 / temperature, so its slope has one root.
-    """
-    logits_NK = np.asarray(logits_NK, dtype=np.float64)
-    meant_N = (logits_NK * targets_NK).sum(axis=1)
-
-    def slope(inverse: float) -> float:
-        said_N = (metrics.softmax(logits_NK * inverse) * logits_NK).sum(axis=1)
-        return float((said_N - meant_N).mean())
-
-    low, high = 1 / _TEMPERATURES[1], 1 / _TEMPERATURES[0]
-    for _ in range(60):
-        middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return 1 / float(np.sqrt(low * high))
 
 
 def threshold_for_coverage(scores_N: np.ndarray, coverage: float) -> float:

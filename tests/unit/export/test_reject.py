@@ -13,7 +13,7 @@ from PIL import Image
 
 from edgekd import config as configs
 from edgekd import metrics
-from edgekd.confidence import Confidence, scores
+from edgekd.confidence import Confidence, fit_temperature, scores
 from edgekd.errors import ConfigError, DataError
 from edgekd.manifest import Manifest
 from edgekd.records import Item, TaskSpec
@@ -30,10 +30,10 @@ def test_the_temperature_makes_the_mean_probability_the_share_that_is_right(
 ) -> None:
     """Where all logits are (2, 0), the odds exp(2 / T) become share / (1 - share)."""
     soft = np.array([[share, 1 - share]])
-    assert reject.fit_temperature(PAIR, soft) == pytest.approx(expected, rel=1e-6)
+    assert fit_temperature(PAIR, soft) == pytest.approx(expected, rel=1e-6)
     right = round(share * 20)
     hard = np.array([[1.0, 0.0]] * right + [[0.0, 1.0]] * (20 - right))
-    assert reject.fit_temperature(np.repeat(PAIR, 20, axis=0), hard) == pytest.approx(expected)
+    assert fit_temperature(np.repeat(PAIR, 20, axis=0), hard) == pytest.approx(expected)
 
 
 def test_a_temperature_that_was_put_on_is_found_again() -> None:
@@ -41,10 +41,10 @@ def test_a_temperature_that_was_put_on_is_found_again() -> None:
     rng = np.random.default_rng(0)
     true_NK = rng.normal(size=(4000, 5)) * 2
     targets_NK = metrics.softmax(true_NK)
-    assert reject.fit_temperature(3 * true_NK, targets_NK) == pytest.approx(3.0, rel=1e-5)
+    assert fit_temperature(3 * true_NK, targets_NK) == pytest.approx(3.0, rel=1e-5)
     labels_N = np.array([rng.choice(5, p=row) for row in targets_NK])
     hard = np.eye(5)[labels_N]
-    found = reject.fit_temperature(3 * true_NK, hard)
+    found = fit_temperature(3 * true_NK, hard)
     assert found == pytest.approx(3.0, rel=0.06)
     before, after = (
         metrics.expected_calibration_error(metrics.softmax(3 * true_NK, t), labels_N)
@@ -55,8 +55,8 @@ def test_a_temperature_that_was_put_on_is_found_again() -> None:
 
 def test_the_temperature_stays_within_its_bounds() -> None:
     certain, none = np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])
-    assert reject.fit_temperature(PAIR / 10, certain) == pytest.approx(0.05)
-    assert reject.fit_temperature(PAIR, none) == pytest.approx(20)
+    assert fit_temperature(PAIR / 10, certain) == pytest.approx(0.05)
+    assert fit_temperature(PAIR, none) == pytest.approx(20)
 
 
 @pytest.mark.parametrize(

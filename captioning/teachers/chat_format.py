@@ -12,24 +12,9 @@ from typing import Any
 
 from PIL import Image
 
+from captioning import rules
 from edgekd.preprocess import open_image
 
-_REFUSALS = re.compile(
-    r"""^\W*(?:
-    (?:i['’]?m|i\ am|we['’]?re|we\ are)\ (?:very\ |so\ |really\ )?
-        (?:sorry|afraid|unable|not\ able|not\ allowed)\b
-    |(?:i|we)\ (?:can\ ?not|can['’]?t|could\ not|couldn['’]?t|won['’]?t|will\ not|must\ decline)\b
-        (?:\ (?:help|assist|comply|provide|identify|describe|process|see|view|access|answer|fulfil+
-        |do|with|to)\b|\W*$)
-    |(?:sorry|apologies|my\ apologies|i\ apologi[sz]e|unfortunately)\b.{0,40}?
-        \b(?:can\ ?not|can['’]?t|unable|not\ able|won['’]?t)\b
-    |(?:sorry|apologies)[.!\s]*$
-    |as\ an?\ (?:ai|artificial|large\ language|language)\b
-    |(?:很?抱歉|对不起|非常抱歉).{0,12}(?:无法|不能|不可以)
-    |我(?:无法|不能)(?:帮助|提供|描述|识别|回答|处理|查看)
-    )""",
-    re.IGNORECASE | re.VERBOSE,
-)
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 _PAGE = re.compile(r"^\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 
@@ -112,8 +97,11 @@ def read_answer(content: bytes, content_type: str = "") -> Answer:
 
 
 def refusal(text: str) -> str | None:
-    """Returns the reason `refused: ...` where a text opens as models do that decline, else None."""
-    return f"refused: {text[:80]}" if _REFUSALS.match(text) else None
+    """Returns the reason `refused: ...` where a text opens as models do that decline, else None.
+
+    How they open is in captioning/rules/refusals.yaml, which the filter reads too.
+    """
+    return f"refused: {text[:80]}" if rules.shipped_refusals().refused.match(text) else None
 
 
 def error_message(content: bytes) -> str:

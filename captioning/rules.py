@@ -1,0 +1,240 @@
+"""Rules that drop captions, read from YAML: refusals, limits, contradictions, private data."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from edgekd import config
+from edgekd.config import Section
+from edgekd.errors import UsageError
+
+SHIPPED = Path(__file__).resolve().parent / "rules"
+
+
+def load_rules(folder: Path | None = None) -> Rules:
+    """Returns the rules of a folder, file by file; a file that it lacks is the shipped one.
+
+    Raises:
+        UsageError: no such folder, or a YAML file in it that no rule reads.
+        ConfigError: every fault of a file with its dotted key.
+    """
+    paths = _paths(folder)
+    return Rules(
+        refusals=config.load(Refusals, paths["refusals"]),
+        limits=config.load(Limits, paths["limits"]),
+        contradictions=config.load(Contradictions, paths["contradictions"]),
+        private=config.load(Private, paths["privacy"]),
+        sha256=rules_sha256(folder),
+    )
+
+
+@cache
+def shipped_refusals() -> Refusals:
+    """Returns the refusals and boilerplate that come with edgekd; read once."""
+    return config.load(Refusals, SHIPPED / "refusals.yaml")
+
+
+def rules_sha256(folder: Path | None = None) -> str:
+    """Returns the sha256 over the names and bytes of the four files that are read."""
+    total = hashlib.sha256()
+    for name, path in sorted(_paths(folder).items()):
+        total.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"'{pattern}' is no regular expression ({error})") from error
+    return pattern
+
+
+Regex = Annotated[str, pydantic.AfterValidator(_regex)]
+
+
+class Refusals(Section):
+    """Texts that describe no image."""
+
+    refusals: list[Regex]
+    boilerplate: list[Regex]
+
+    @cached_property
+    def refused(self) -> re.Pattern[str]:
+        """One pattern of all refusals, to be matched against a text's beginning."""
+        return re.compile(rf"[\W_]*(?:{_any(self.refusals)})", re.IGNORECASE)
+
+    @cached_property
+    def filler(self) -> re.Pattern[str]:
+        """One pattern of all boilerplate, to be searched for in a text."""
+        return re.compile(_any(self.boilerplate), re.IGNORECASE)
+
+
+class Length(Section):
+    min_words: int = pydantic.Field(ge=0)
+    max_words: int = pydantic.Field(ge=1)
+    max_characters: int = pydantic.Field(ge=1)
+    min_unspaced_characters: int = pydantic.Field(ge=0)
+    max_repeated_share: float = pydantic.Field(gt=0, le=1)
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Length:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is more than max_words {self.max_words}")
+        return self
+
+
+class Language(Section):
+    allowed: list[str] = pydantic.Field(min_length=1)
+    candidates: list[str] = pydantic.Field(min_length=2)
+    min_words: int = pydantic.Field(ge=1)
+    min_probability: float = pydantic.Field(ge=0, le=1)
+
+    @pydantic.model_validator(mode="after")
+    def _told_apart(self) -> Language:
+        unknown = [code for code in self.allowed if code not in self.candidates]
+        if unknown:
+            raise ValueError(
+                f"allowed names {unknown}, which candidates lack. Add them to candidates"
+            )
+        return self
+
+
+class Duplicates(Section):
+    content_jaccard: float = pydantic.Field(gt=0, le=1)
+    boilerplate_images: int = pydantic.Field(ge=2)
+    boilerplate_share: float = pydantic.Field(gt=0, le=1)
+    boilerplate_jaccard: float = pydantic.Field(gt=0, lt=1)
+    fillers: list[str]
+
+
+class OffTopic(Section):
+    min_similarity: float = pydantic.Field(ge=-1, le=1)
+
+
+class Vote(Section):
+    min_score: float
+
+
+class Limits(Section):
+    """Numbers that rules hold a caption against."""
+
+    length: Length
+    language: Language
+    duplicates: Duplicates
+    off_topic: OffTopic
+    vote: Vote
+
+
+class Group(Section):
+    """Values of which one object, or the scene, has one only."""
+
+    scope: Literal["object", "scene"]
+    together: bool = False
+    compound: bool = False
+    unless: list[str] = []
+    values: dict[str, list[str]] = pydantic.Field(min_length=2)
+
+
+class Relation(Section):
+    """A relation of two objects and its opposite.
+
+    `mutual`: "A one B" says "B opposite A". `symmetric`: "A one B" says "B one A".
+    """
+
+    one: list[str]
+    opposite: list[str]
+    mutual: bool = True
+    symmetric: bool = False
+
+
+class Grammar(Section):
+    determiners: list[str]
+    copulas: list[str]
+    adverbs: list[str]
+    pronouns: list[str]
+    verbs: list[str]
+    prepositions: list[str]
+    nouns: list[str]
+
+
+class Contradictions(Section):
+    """What cannot be true at once."""
+
+    elsewhere: list[str] = []
+    groups: dict[str, Group]
+    relations: dict[str, Relation]
+    joins: list[str]
+    uniform: list[str]
+    negations: list[str]
+    grammar: Grammar
+
+
+class PrivatePattern(Section):
+    """A pattern that says something private. A `weak` one counts only beside a word of `context`."""
+
+    regex: Regex
+    weak: bool = False
+
+
+class PrivateKind(Section):
+    patterns: list[PrivatePattern]
+    context: list[str] = []
+
+
+class Names(Section):
+    titles: list[str]
+    not_names: list[str]
+    also_words: list[str]
+
+
+class Private(Section):
+    """What of a caption may point to a person."""
+
+    kinds: dict[str, PrivateKind]
+    names: Names
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Everything in the files, and their digest."""
+
+    refusals: Refusals
+    limits: Limits
+    contradictions: Contradictions
+    private: Private
+    sha256: str
+
+
+def _any(patterns: list[str]) -> str:
+    """One pattern that finds what any of them finds, nothing where there is none."""
+    return "|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)"
+
+
+_FILES = ("contradictions", "limits", "privacy", "refusals")
+
+
+def _paths(folder: Path | None) -> dict[str, Path]:
+    shipped = {name: SHIPPED / f"{name}.yaml" for name in _FILES}
+    if folder is None:
+        return shipped
+    if not folder.is_dir():
+        raise UsageError(
+            f"rules: no folder '{folder}'. Expected one with any of "
+            f"{', '.join(f'{name}.yaml' for name in _FILES)}; copy {SHIPPED} to begin with"
+        )
+    own = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    unknown = sorted(set(own) - set(_FILES))
+    if unknown:
+        raise UsageError(
+            f"{folder}: no rule reads '{unknown[0]}.yaml'. Expected "
+            f"{', '.join(f'{name}.yaml' for name in _FILES)}"
+        )
+    return shipped | own

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Literal
 
 from captioning.attributes import WORDS
 from captioning.inflections import plurals, singulars
@@ -40,6 +41,16 @@ class Mentions:
     words: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Span:
+    """A class or attribute word where it stands in `composed(text)`."""
+
+    start: int
+    end: int
+    kind: Literal["class", "word"]
+    index: int
+
+
 class Lexicon:
     """Finds class names, their synonyms and attribute words as whole words, longest first.
 
@@ -63,15 +74,29 @@ class Lexicon:
 
     def parse(self, text: str) -> Mentions:
         """Returns what the sentence mentions; both parts may be empty."""
-        folded = _folded(text)
-        matches = list(self._pattern.finditer(folded))
         found: dict[str, dict[int, None]] = {"class": {}, "word": {}, "frame": {}}
+        for _, kind, index in self._found(_folded(text)):
+            found[kind][index] = None
+        return Mentions(tuple(found["class"]), tuple(found["word"]))
+
+    def spans(self, text: str) -> list[Span]:
+        """Returns each mention with its place in `composed(text)`, in the order of the sentence."""
+        said = composed(text)
+        # Folding case may lengthen a letter ("ß"): the place of each folded letter in the text.
+        place = [at for at, letter in enumerate(said) for _ in letter.casefold()]
+        return [
+            Span(place[match.start()], place[match.end() - 1] + 1, kind, index)
+            for match, kind, index in self._found(said.casefold())
+            if kind in ("class", "word")
+        ]
+
+    def _found(self, folded: str) -> Iterator[tuple[re.Match[str], Any, int]]:
+        matches = list(self._pattern.finditer(folded))
         for at, match in enumerate(matches):
             kind, index = self._meaning[match.group()]
             if kind == "class" and self._describes(matches[at:], folded):
                 kind, index = "word", _WORD_INDEX[match.group()]
-            found[kind][index] = None
-        return Mentions(tuple(found["class"]), tuple(found["word"]))
+            yield match, kind, index
 
     def _describes(self, matches: list[re.Match[str]], text: str) -> bool:
         """Whether the first match is an attribute word before a class: "an orange, smooth cat"."""
@@ -92,6 +117,12 @@ class Lexicon:
                 f"'{task.classes[index]}'. Give each class words of its own"
             )
         self._meaning[form] = ("class", index)
+
+
+def composed(text: str) -> str:
+    """Returns the text with width of letters, quotes, underscores and spaces made alike."""
+    alike = unicodedata.normalize("NFKC", text).replace("’", "'")
+    return re.sub(r"[\s_]+", " ", alike).strip()
 
 
 def name_notes(task: TaskSpec) -> list[str]:
@@ -156,5 +187,4 @@ def _pattern(forms: Iterable[str]) -> str:
 
 def _folded(text: str) -> str:
     """The text as it is compared: case, width of letters, quotes, underscores and spaces set aside."""
-    composed = unicodedata.normalize("NFKC", text).replace("’", "'").casefold()
-    return re.sub(r"[\s_]+", " ", composed).strip()
+    return composed(text).casefold()

@@ -139,7 +139,7 @@ class Group(Section):
     scope: Literal["object", "scene"]
     together: bool = False
     compound: bool = False
-    unless: list[str] = []
+    unless: tuple[str, ...] = ()
     values: dict[str, list[str]] = pydantic.Field(min_length=2)
 
 
@@ -168,7 +168,7 @@ class Grammar(Section):
 class Contradictions(Section):
     """What cannot be true at once."""
 
-    elsewhere: list[str] = []
+    elsewhere: tuple[str, ...] = ()
     groups: dict[str, Group]
     relations: dict[str, Relation]
     joins: list[str]
@@ -186,7 +186,7 @@ class PrivatePattern(Section):
 
 class PrivateKind(Section):
     patterns: list[PrivatePattern]
-    context: list[str] = []
+    context: tuple[str, ...] = ()
 
 
 class Names(Section):

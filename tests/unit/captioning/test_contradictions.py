@@ -1,0 +1,133 @@
+"""What a sentence states, and what it cannot state at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from captioning.attributes import WORDS
+from captioning.contradictions import Reader
+from captioning.prompts import sample_sentence
+from captioning.rules import load_rules
+
+READER = Reader(load_rules().contradictions)
+
+IMPOSSIBLE = {
+    "A solid red blue mug on a table.": "impossible colour: red and blue (mug)",
+    "The mug is entirely red and entirely blue.": "impossible colour: red and blue (mug)",
+    "A uniformly green and purple vase.": "impossible colour: green and purple (vase)",
+    "The red car is blue.": "impossible colour: red and blue (car)",
+    "A red car parked on the street. The car is green.": "impossible colour: red and green (car)",
+    "A red car. It is yellow.": "impossible colour: red and yellow (car)",
+    "A tiny huge elephant.": "impossible size: small and large (elephant)",
+    "A big and small dog.": "impossible size: large and small (dog)",
+    "The tall building is short.": "impossible height: tall and short (building)",
+    "The full glass is empty.": "impossible filling: full and empty (glass)",
+    "An open door that is closed.": "impossible opening: open and closed (door)",
+    "A sunny street at night.": "impossible time of day: day and night",
+    "A deserted square crowded with shoppers.": "impossible company: nobody and crowd",
+    "A dog indoors in a green meadow.": "impossible place: indoors and outdoors",
+    "A cat to the left of a dog and to the right of the dog.": "impossible left or right: cat and dog both ways",
+    "The cat is left of the dog. The dog is left of the cat.": "impossible left or right: dog and cat both ways",
+    "The book lies on top of the box and the box lies on top of the book.": "impossible above or below: box and book both ways",
+    "A bird above a tree, and the bird is below the tree.": "impossible above or below: bird and tree both ways",
+    "A wet dog that is dry.": "impossible moisture: wet and dry (dog)",
+    "A wooden table made of metal.": "impossible material: wood and metal (table)",
+    "The wooden table is made of metal.": "impossible material: wood and metal (table)",
+    "The transparent bottle is opaque.": "impossible clarity: transparent and opaque (bottle)",
+    "A bench in front of the house and behind the house.": "impossible before or behind: bench and house both ways",
+    "A smooth rough stone.": "impossible surface: smooth and rough (stone)",
+    "The old man is young.": "impossible life: old and young (man)",
+    "A snowy field in summer, in winter.": "impossible season: summer and winter",
+}
+POSSIBLE = [
+    "A red and white shirt.",
+    "A red car next to a blue car.",
+    "The red car and the blue car.",
+    "A red car. The dog is blue.",
+    "A red, white and blue flag.",
+    "A dark red bright car.",
+    "A car on a red mat is blue.",
+    "The car on the red mat is blue.",
+    "A black and white cat with green eyes.",
+    "Big and small dogs play.",
+    "A cat indoors looks at the garden outside through a window.",
+    "A cat to the left of a dog, and a bird to the right of the dog.",
+    "A light blue green-eyed cat.",
+    "A wooden glass cabinet.",
+    "The glass is full, the cup is empty.",
+    "A dog not wet but dry.",
+    "A tall man and a short woman.",
+    "The sky is turning from blue to red.",
+    "A cat is either black or brown.",
+    "A small black cat on a plain light background.",
+    "This looks like a dark cat, perhaps a dog; tall, small.",
+    "Probably a red cat, possibly a dog, with a smooth surface.",
+    "On a plain dark background: a bright orange, tall in outline.",
+    "A bright, large cat that looks dark and lightly textured.",
+    "A hard hat on a soft chair.",
+    "A man before a house after the rain.",
+    "A dog sits near a tree, far from the lake.",
+    "An orange on a green plate.",
+    "The cat is on the table and the dog is under the table.",
+    "A yellow golden retriever.",
+    "An old man with a young boy.",
+    "Two cats, one black, the other white.",
+    "A long table with short legs.",
+    "Person in blue jeans and white shirt holding a red umbrella over a black dog in front of a brown house.",
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), IMPOSSIBLE.items())
+def test_impossible(text: str, reason: str) -> None:
+    assert READER.read(text).impossible[0] == reason
+
+
+@pytest.mark.parametrize("text", POSSIBLE)
+def test_possible(text: str) -> None:
+    assert READER.read(text).impossible == ()
+
+
+def test_another_language_states_nothing_impossible() -> None:
+    assert READER.read("一只红色和蓝色的猫。Ein rotes, blaues Auto.").impossible == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("A red car.", {("colour", "car"): {"red"}}),
+        ("Two small dogs.", {("size", "dog"): {"small"}}),
+        ("The sofa is brown and soft.", {("colour", "sofa"): {"brown"}, ("hardness", "sofa"): {"soft"}}),
+        ("A dark blue mug.", {("colour", "mug"): {"blue"}}),
+        ("A dog, not brown.", {}),
+        # Whose colour is it? Two cars: nothing is said of "the" car.
+        ("A red car and a green car.", {}),
+        ("A cat behind a dog.", {("before or behind", "cat|dog"): {"one: dog"}}),
+        ("A dog in front of a cat.", {("before or behind", "cat|dog"): {"one: dog"}}),
+        ("A pond far from a barn.", {("near or far", "barn|pond"): {"opposite"}}),
+        ("A street at night.", {("time of day", ""): {"night"}}),
+        ("A cow in a wide green meadow.", {("place", ""): {"outdoors"}, ("colour", "meadow"): {"green"},
+                                           ("width", "meadow"): {"wide"}}),
+        ("The chair is made of oak.", {("material", "chair"): {"wood"}}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_what_is_stated(text: str, values: dict[tuple[str, str], set[str]]) -> None:
+    assert READER.read(text).values == values
+
+
+def test_names_of_several_words_are_no_descriptions() -> None:
+    reader = Reader(load_rules().contradictions, ["black swan", "cat"])
+    assert READER.read("A white black swan.").impossible
+    assert reader.read("A white black swan, two grey black swans.").impossible == ()
+    assert reader.read("A white black cat.").impossible
+
+
+def test_the_composed_teacher_never_contradicts_itself() -> None:
+    names = ("cat", "orange", "T-shirt", "ankle_boot", "glass", "stop sign", "black swan", "reed")
+    reader = Reader(load_rules().contradictions, [name.replace("_", " ") for name in names])
+    rng = np.random.default_rng(0)
+    even_K, even_A = np.full(len(names), 1 / len(names)), np.full(len(WORDS), 0.5)
+    for _ in range(300):
+        text, _, _ = sample_sentence(even_K, even_A, names, 1.0, rng)
+        assert reader.read(text).impossible == (), text

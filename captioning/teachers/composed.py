@@ -113,16 +113,21 @@ def fit_names(
     balance: bool,
 ) -> NamesHead:
     """Returns the head that needs names only; `balance` assumes classes equally frequent."""
-    num_classes = len(target_KE)
-    head = NamesHead(source_1000E, target_KE, temperature, np.zeros(num_classes))
+    head = NamesHead(source_1000E, target_KE, temperature, np.zeros(len(target_KE)))
     if not balance:
         return head
-    logits = head.logits_of_imagenet(imagenet_N1000)
+    bias = balancing_bias(head.logits_of_imagenet(imagenet_N1000))
+    return NamesHead(source_1000E, target_KE, temperature, bias)
+
+
+def balancing_bias(logits_NK: np.ndarray) -> np.ndarray:
+    """Returns the bias [K] that makes all classes equally frequent when added to the logits."""
+    num_classes = logits_NK.shape[1]
     bias = np.zeros(num_classes)
     for _ in range(200):
-        share = softmax(logits + bias).mean(axis=0)
+        share = softmax(logits_NK + bias).mean(axis=0)
         bias -= 0.5 * np.log(np.maximum(share, 1e-9) * num_classes)
-    return NamesHead(source_1000E, target_KE, temperature, bias - bias.mean())
+    return bias - bias.mean()
 
 
 def fit(

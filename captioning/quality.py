@@ -1,17 +1,244 @@
-"""Rules that drop captions; every dropped caption keeps its reason."""
+"""Rules that drop captions; every dropped caption keeps its reason.
+
+In this order, and the first that speaks is the reason: refused, boilerplate, length, language,
+exact and near duplicate, impossible, contradicts measured, repeated on many images, low confidence,
+off topic, voted down, contradicts the other captions of its image. What the words are is data: see
+captioning/rules.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
-from itertools import groupby, pairwise
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from captioning.attributes import WORDS
-from captioning.matching import Lexicon
-from edgekd.records import Caption
+from captioning.caption_metrics import words
+from captioning.contradictions import Facts, Reader, Statement
+from captioning.languages import Languages
+from captioning.matching import Lexicon, Mentions
+from captioning.repeated import Repeated, jaccard
+from captioning.rules import Duplicates, Length, Rules
+from edgekd.metrics import wilson_interval
+from edgekd.records import Caption, TaskSpec
+
+Embed = Callable[[list[str]], np.ndarray]
+"""Texts to vectors [N, E], as `SentenceEncoder.encode`."""
+Vote = Callable[[list[Caption]], Sequence[float]]
+"""What a small model gives each caption; more is better."""
+
+_CACHED = 1 << 15
+_BATCH = 256
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+_MEASURED = {word: index for index, (_, word) in enumerate(WORDS)}
+
+
+@dataclass
+class Counts:
+    """What a filter did: captions kept, dropped by reason, and what contradicted itself or others.
+
+    `violations` counts a caption once for every logical rule that it breaks, whatever it was
+    dropped for; `judged` are the captions that came undropped.
+    """
+
+    judged: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    violations: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Topics:
+    """What captions may be about: sentences, and a function that embeds texts."""
+
+    embed: Embed
+    sentences: list[str]
+
+
+class QualityFilter:
+    """Filters captions by the rules, a block of images at a time; `counts` says what it did.
+
+    A caption that names a word measured below `min_attribute` contradicts its image. `repeated` is
+    what `find_repeated` found. With `one_class`, captions of one image that name different classes
+    contradict each other; leave it off where the teacher names its second guesses on purpose.
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        rules: Rules,
+        *,
+        near_duplicate_jaccard: float,
+        min_attribute: float,
+        min_confidence: float,
+        one_class: bool = False,
+        repeated: Repeated | None = None,
+        topics: Topics | None = None,
+        vote: Vote | None = None,
+    ):
+        self.counts = Counts()
+        self._task, self._rules, self._vote = task, rules, vote
+        self._near_duplicate_jaccard = near_duplicate_jaccard
+        self._min_attribute, self._min_confidence = min_attribute, min_confidence
+        self._one_class, self._repeated = one_class, repeated
+        self._languages = Languages(rules.limits.language)
+        lexicon = Lexicon(task)
+        names = [*task.classes, *(name for words in task.synonyms.values() for name in words)]
+        reader = Reader(rules.contradictions, [name.replace("_", " ") for name in names])
+        self._read = lru_cache(_CACHED)(
+            lambda text: _Read(lexicon.parse(text), reader.read(text), frozenset(words(text)))
+        )
+        self._mentions = lru_cache(_CACHED)(lexicon.parse)
+        self._topics = topics
+        self._topics_TE = _unit(topics.embed(topics.sentences)) if topics else None
+
+    def __call__(
+        self, captions: Iterable[Caption], measured: Mapping[str, np.ndarray]
+    ) -> Iterator[Caption]:
+        """Yields every caption, kept or with the reason it was dropped, in the order given.
+
+        Captions of one image must stand together; one that comes dropped stays so. `measured` maps
+        item ids to what `attributes.measure` returned.
+        """
+        block: list[list[_Judged]] = []
+        size = _BATCH if self._topics or self._vote else 1
+        for item_id, group in groupby(captions, key=lambda caption: caption.item_id):
+            block.append(self._judged(list(group), measured.get(item_id)))
+            if sum(map(len, block)) >= size:
+                yield from self._finished(block)
+                block = []
+        yield from self._finished(block)
+
+    def _judged(self, captions: list[Caption], measured_A: np.ndarray | None) -> list[_Judged]:
+        """The captions of one image, by the rules that look at one caption after the other."""
+        judged: list[_Judged] = []
+        for caption in captions:
+            one = _Judged(caption, self._read(caption.text), caption.dropped, measured_A)
+            judged.append(one)
+            if caption.dropped is not None:
+                continue
+            kept = [other for other in judged[:-1] if other.reason is None]
+            logical = [
+                *one.read.facts.impossible,
+                *_contradictions(one.read.mentions, measured_A, self._min_attribute),
+            ]
+            self.counts.judged += 1
+            self.counts.violations.update({_rule(reason) for reason in logical})
+            one.reason = (
+                self._no_description(caption.text)
+                or self._duplicate(one, kept)
+                or next(iter(logical), None)
+                or self._boilerplate(one)
+                or _low_confidence(caption, self._min_confidence)
+            )
+        return judged
+
+    def _finished(self, block: list[list[_Judged]]) -> Iterator[Caption]:
+        """The captions of a block of images, by the rules that look at several at once."""
+        self._drop_off_topic([one for image in block for one in image])
+        self._drop_voted_down([one for image in block for one in image])
+        for image in block:
+            self._drop_outvoted([one for one in image if one.reason is None])
+            for one in image:
+                if one.reason is None:
+                    self.counts.kept += 1
+                else:
+                    self.counts.dropped[_rule(one.reason)] += 1
+                yield dataclasses.replace(one.caption, dropped=one.reason)
+
+    def _no_description(self, text: str) -> str | None:
+        refusals = self._rules.refusals
+        if refusals.refused.match(text):
+            return "refused"
+        filler = refusals.filler.search(text)
+        if filler is not None:
+            return f"boilerplate: {filler.group()[:60]}"
+        fault = length_fault(text, self._rules.limits.length)
+        if fault is not None:
+            return f"length: {fault}"
+        foreign = self._languages.foreign(text)
+        return None if foreign is None else f"language: {foreign}"
+
+    def _duplicate(self, one: _Judged, kept: list[_Judged]) -> str | None:
+        if any(one.caption.text == other.caption.text for other in kept):
+            return "exact duplicate"
+        limits = self._rules.limits.duplicates
+        for other in kept:
+            if one.read.adds_nothing_to(other.read) and (
+                jaccard(one.caption.text, other.caption.text) >= self._near_duplicate_jaccard
+                or _content_jaccard(one.read, other.read, limits) >= limits.content_jaccard
+            ):
+                return "near duplicate"
+        return None
+
+    def _boilerplate(self, one: _Judged) -> str | None:
+        if self._repeated is None or one.read.mentions.classes:
+            return None
+        like = self._repeated.like(one.caption.text)
+        return None if like is None else f"repeated on many images: {like[:60]}"
+
+    def _drop_off_topic(self, judged: list[_Judged]) -> None:
+        """A caption that names a class is on topic, however odd the rest."""
+        if self._topics is None or self._topics_TE is None:
+            return
+        asked = [one for one in judged if one.reason is None and not one.read.mentions.classes]
+        if not asked:
+            return
+        texts_NE = _unit(self._topics.embed([one.caption.text for one in asked]))
+        nearest_N = (texts_NE @ self._topics_TE.T).max(axis=1)
+        for one, similarity in zip(asked, nearest_N.tolist(), strict=True):
+            if similarity < self._rules.limits.off_topic.min_similarity:
+                one.reason = f"off topic: {similarity:.2f}"
+
+    def _drop_voted_down(self, judged: list[_Judged]) -> None:
+        asked = [one for one in judged if one.reason is None]
+        if self._vote is None or not asked:
+            return
+        scores = self._vote([one.caption for one in asked])
+        for one, score in zip(asked, scores, strict=True):
+            if score < self._rules.limits.vote.min_score:
+                one.reason = f"voted down: {score:.2f}"
+
+    def _drop_outvoted(self, kept: list[_Judged]) -> None:
+        """Where captions of one image exclude each other, those that fewer agree with go."""
+        said = [self._statements(one) for one in kept]
+        votes: dict[Statement, Counter[str]] = {}
+        for statements in said:
+            for statement, values in statements.items():
+                votes.setdefault(statement, Counter()).update(values)
+        for one, statements in zip(kept, said, strict=True):
+            found = [_outvoted(s, values, votes[s]) for s, values in statements.items()]
+            reasons = [reason for reason in found if reason is not None]
+            self.counts.violations.update({_rule(reason) for reason in reasons})
+            one.reason = next(iter(reasons), None)
+
+    def _statements(self, one: _Judged) -> dict[Statement, frozenset[str]]:
+        """What a caption states that its image alone cannot decide, things called by their class."""
+        statements = {
+            (group, self._called(about)): values
+            for (group, about), values in one.read.facts.values.items()
+            if one.measured_A is None or not values & _MEASURED.keys()
+        }
+        if self._one_class and one.read.mentions.classes:
+            classes = one.read.mentions.classes
+            statements["class", ""] = frozenset(self._task.classes[index] for index in classes)
+        return statements
+
+    def _called(self, about: str) -> str:
+        """The things of a statement, by their classes where they have one."""
+        things = [self._mentions(thing).classes for thing in about.split("|")]
+        called = [
+            self._task.classes[classes[0]] if classes else thing
+            for classes, thing in zip(things, about.split("|"), strict=True)
+        ]
+        return "|".join(called)
 
 
 def filter_captions(
@@ -23,18 +250,18 @@ def filter_captions(
     min_attribute: float,
     min_confidence: float,
 ) -> Iterable[Caption]:
-    """Yields every caption, kept or with the reason it was dropped, in the order given.
+    """Yields every caption by the rules that need no list of words, in the order given.
 
-    Captions of one image must stand together. `measured` maps item ids to what
-    `attributes.measure` returned; a caption that names a word measured below `min_attribute`
-    contradicts the image.
+    These are duplicates, words that contradict what was measured, and low confidence; else as
+    `QualityFilter`.
     """
     for item_id, group in groupby(captions, key=lambda caption: caption.item_id):
         kept: list[Caption] = []
         for caption in group:
+            mentions = lexicon.parse(caption.text)
             reason = (
-                _duplicate(caption, kept, lexicon, near_duplicate_jaccard)
-                or _contradiction(caption, measured.get(item_id), lexicon, min_attribute)
+                _same(caption, kept, lexicon, near_duplicate_jaccard)
+                or next(_contradictions(mentions, measured.get(item_id), min_attribute), None)
                 or _low_confidence(caption, min_confidence)
             )
             if reason is None:
@@ -42,15 +269,95 @@ def filter_captions(
             yield dataclasses.replace(caption, dropped=reason)
 
 
-def jaccard(first: str, second: str) -> float:
-    """Returns the Jaccard similarity of two texts' sets of neighbouring word pairs."""
-    pairs, others = _word_pairs(first), _word_pairs(second)
-    return len(pairs & others) / len(pairs | others)
+def logical_consistency(violations: Mapping[str, int], judged: int) -> dict[str, Any]:
+    """Returns how often captions broke a logical rule before any was dropped, the worst first.
+
+    `share` of the captions judged with its Wilson interval, for every rule that was broken.
+    """
+    rules = {}
+    for rule, count in sorted(violations.items(), key=lambda pair: (-pair[1], pair[0])):
+        low, high = wilson_interval(count, judged)
+        rules[rule] = {"captions": count, "share": count / judged, "low": low, "high": high}
+    return {"judged": judged, "rules": rules}
 
 
-def _duplicate(
-    caption: Caption, kept: list[Caption], lexicon: Lexicon, threshold: float
-) -> str | None:
+def length_fault(text: str, rules: Length) -> str | None:
+    """Returns what is wrong with a caption's length, or None."""
+    if len(text) > rules.max_characters:
+        return f"{len(text)} characters, at most {rules.max_characters}"
+    unspaced = len(_UNSPACED.findall(text))
+    said = words(text)
+    spaced = len(said) - unspaced
+    if spaced < rules.min_words and unspaced < rules.min_unspaced_characters:
+        return f"{len(said)} words, at least {rules.min_words}"
+    if spaced > rules.max_words:
+        return f"{spaced} words, at most {rules.max_words}"
+    if len(said) and _repeated_share(said) > rules.max_repeated_share:
+        return "says the same again and again"
+    return None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a text says; read once where a teacher says it often."""
+
+    mentions: Mentions
+    facts: Facts
+    content: frozenset[str]
+
+    def adds_nothing_to(self, other: _Read) -> bool:
+        """Whether it names the same in the same order, and states nothing the other does not."""
+        return (
+            self.mentions.classes == other.mentions.classes
+            and set(self.mentions.words) <= set(other.mentions.words)
+            and self.facts.values.items() <= other.facts.values.items()
+        )
+
+
+@dataclass
+class _Judged:
+    caption: Caption
+    read: _Read
+    reason: str | None
+    measured_A: np.ndarray | None
+
+
+def _content_jaccard(one: _Read, other: _Read, rules: Duplicates) -> float:
+    fillers = frozenset(rules.fillers)
+    content, others = one.content - fillers, other.content - fillers
+    return len(content & others) / len(content | others) if content | others else 1.0
+
+
+def _outvoted(statement: Statement, values: frozenset[str], votes: Counter[str]) -> str | None:
+    top, count = max(votes.items(), key=lambda pair: (pair[1], pair[0]))
+    if count < 2 or count <= max(votes[value] for value in values):
+        return None
+    about = f" ({statement[1]})" if statement[1] else ""
+    said = " and ".join(sorted(values))
+    return f"contradicts other captions on {statement[0]}: {said}, not {top}{about}"
+
+
+def _repeated_share(said: list[str]) -> float:
+    """The share of words that say the phrase before them again: 2/3 of "a cat a cat a cat"."""
+    most = 0
+    for period in range(1, min(6, len(said) // 2 + 1)):
+        run = repeated = 0
+        for one, other in zip(said[period:], said, strict=False):
+            run = run + 1 if one == other else 0
+            repeated += run if run == period else int(run > period)
+        most = max(most, repeated)
+    return most / len(said)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _rule(reason: str) -> str:
+    return reason.split(":")[0]
+
+
+def _same(caption: Caption, kept: list[Caption], lexicon: Lexicon, threshold: float) -> str | None:
     if any(caption.text == other.text for other in kept):
         return "exact duplicate"
     for other in kept:
@@ -61,22 +368,15 @@ def _duplicate(
     return None
 
 
-def _contradiction(
-    caption: Caption, measured_A: np.ndarray | None, lexicon: Lexicon, min_attribute: float
-) -> str | None:
-    if measured_A is None:
-        return None
-    for index in lexicon.parse(caption.text).words:
-        if measured_A[index] < min_attribute:
-            attribute, word = WORDS[index]
-            return f"contradicts measured {attribute}: {word}"
-    return None
+def _contradictions(
+    mentions: Mentions, measured_A: np.ndarray | None, min_attribute: float
+) -> Iterator[str]:
+    if measured_A is not None:
+        for index in mentions.words:
+            if measured_A[index] < min_attribute:
+                attribute, word = WORDS[index]
+                yield f"contradicts measured {attribute}: {word}"
 
 
 def _low_confidence(caption: Caption, min_confidence: float) -> str | None:
     return "low confidence" if caption.confidence < min_confidence else None
-
-
-def _word_pairs(text: str) -> frozenset[tuple[str, str]]:
-    words = ["", *re.findall(r"[\w-]+", text.casefold()), ""]
-    return frozenset(pairwise(words))

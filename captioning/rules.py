@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -211,6 +213,17 @@ class Rules:
     contradictions: Contradictions
     private: Private
     sha256: str
+
+    def allowing(self, languages: Iterable[str]) -> Rules:
+        """Returns the rules with these languages allowed too: those of the templates, say."""
+        language = self.limits.language
+        allowed = [*dict.fromkeys([*language.allowed, *languages])]
+        candidates = [*dict.fromkeys([*language.candidates, *languages])]
+        changed = Language.model_validate(
+            language.model_dump() | {"allowed": allowed, "candidates": candidates}
+        )
+        limits = self.limits.model_copy(update={"language": changed})
+        return dataclasses.replace(self, limits=limits)
 
 
 def _any(patterns: list[str]) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from captioning.teachers import pixels
 from captioning.teachers.pixels import Pixels
+from captioning.teachers.quiet import quiet
 from edgekd import runtimes
 from edgekd.errors import EdgeKDError, UsageError, WeightsError, closest
 from edgekd.extras import require
@@ -250,9 +251,10 @@ def _num_classes(name: str, tensors: dict[str, Any]) -> int:
 def _transformers(path: Path, preprocess: Preprocess | None) -> tuple[Any, Pixels]:
     transformers = require("transformers", "captioning")
     try:
-        network, about = transformers.AutoModelForImageClassification.from_pretrained(
-            path, local_files_only=True, output_loading_info=True
-        )
+        with quiet():
+            network, about = transformers.AutoModelForImageClassification.from_pretrained(
+                path, local_files_only=True, output_loading_info=True
+            )
     except Exception as error:  # on bad bytes safetensors raises its own
         raise WeightsError(
             f"{path}: not readable as a transformers image classifier ({_one_line(error)})"

@@ -24,6 +24,7 @@ class LocalWeights:
     name: str
     files: tuple[Path, ...]
     licence: str
+    source: str = "local"
 
     @cached_property
     def sha256(self) -> str:
@@ -37,7 +38,7 @@ class LocalWeights:
         """Returns what the report says of it; `used` where the teacher needs it to answer."""
         return {
             "name": self.name,
-            "source": "local file" if len(self.files) == 1 else "local files",
+            "source": f"{self.source} file" + ("s" if len(self.files) > 1 else ""),
             "sha256": self.sha256,
             "licence": self.licence,
             "size_bytes": sum(file.stat().st_size for file in self.files),

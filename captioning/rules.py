@@ -192,6 +192,7 @@ class PrivateKind(Section):
 
 
 class Names(Section):
+    cues: list[str]
     titles: list[str]
     not_names: list[str]
     also_words: list[str]
@@ -200,7 +201,8 @@ class Names(Section):
 class Private(Section):
     """What of a caption may point to a person."""
 
-    kinds: dict[str, PrivateKind]
+    kinds: dict[Literal["plate", "address", "handle", "url"], PrivateKind]
+    phone_regions: list[str]
     names: Names
 
 

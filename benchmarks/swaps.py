@@ -33,7 +33,8 @@ NOTES = (
     "The captions are sampled from the same scores they are matched with, so a rate below 1 says how "
     "often a sampled sentence says what the teacher holds less likely than the swap. Detection is "
     "that of all images; right and wrong are class swaps of captions on test whose class was or was "
-    "not the label."
+    "not the label. What was swapped in gained no more than the control, the scores taken once more: "
+    "targets leave it out by default."
 )
 
 

@@ -191,6 +191,18 @@ def remove(model: torch.nn.Module, stack: str, blocks: Sequence[int]) -> None:
     _correct_config(model, stack, before, kept)
 
 
+def without(model: torch.nn.Module, blocks: Sequence[str]) -> Any:
+    """Returns a copy of a model without the blocks of these names, as `Thinned.dropped` has them."""
+    thinned = copy.deepcopy(model).eval()
+    by_stack: dict[str, list[int]] = {}
+    for name in blocks:
+        stack, _, index = name.rpartition(".")
+        by_stack.setdefault(stack, []).append(int(index))
+    for stack, indices in by_stack.items():
+        remove(thinned, stack, indices)
+    return thinned
+
+
 def compare(
     reference: torch.nn.Module,
     candidate: torch.nn.Module,
@@ -231,8 +243,8 @@ def save(thinned: Any, folder: Path, batch: Any, answer: Answer = answer) -> Non
     """
     if not hasattr(thinned, "save_pretrained"):
         raise UsageError(
-            f"{type(thinned).__name__}: no transformers model. Save its state_dict, and take the "
-            "same blocks out with `remove` before loading that"
+            f"{type(thinned).__name__}: no transformers model. Keep its state_dict and the names of "
+            "the blocks; `without` takes them out of a new one before that is loaded"
         )
     thinned.save_pretrained(folder)
     try:

@@ -97,6 +97,15 @@ def test_greedy_names_blocks_as_the_whole_model_does(vit: Any) -> None:
     assert {name for name, _ in thinned.dropped} == {"vit.layers.1", "vit.layers.3"}
 
 
+def test_the_names_of_the_blocks_are_enough_to_thin_another_copy(vit: Any) -> None:
+    thinned = th.thin(vit, [PIXELS], 2)
+    again = th.without(vit, [name for name, _ in thinned.dropped])
+    again.load_state_dict(thinned.model.state_dict())
+    assert again.config.num_hidden_layers == 2
+    torch.testing.assert_close(th.answer(again, PIXELS), th.answer(thinned.model, PIXELS))
+    assert len(vit.vit.layers) == 4
+
+
 def test_contiguous_takes_neighbours(vit: Any) -> None:
     idle(idle(vit, 1), 2)
     silence(vit.vit.layers[0].mlp)

@@ -1,7 +1,7 @@
 """From what captions say to a probability over the user's classes for every image.
 
 Each kept caption becomes a distribution: the classes it names, trusted as far as captions of its
-temperature are right, times how likely its attribute words are for each class. An image's target is
+teacher and temperature are right, times how likely its attribute words are for each class. An image's target is
 the mean over its captions, then mixed with the teacher's scores. Everything fitted is fitted on
 given and tune labels; without any, trust comes from how far captions of one image agree.
 
@@ -11,14 +11,14 @@ N items, K classes, A attribute words.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from captioning.attributes import ATTRIBUTES, WORDS, split
 from captioning.matching import Lexicon, Mentions
-from edgekd.metrics import negative_log_likelihood
+from edgekd.metrics import negative_log_likelihood, softmax
 from edgekd.records import Caption
 
 FIRST_NAME_WEIGHT = 0.7
@@ -27,21 +27,25 @@ _CAPTION_SHARES = tuple(np.round(np.arange(0.1, 0.91, 0.1), 2))
 _MIN_LABELS_TO_FIT = 20
 
 
+# Captions are trusted alike that one teacher said at one temperature.
+Source = tuple[str, float]
+
+
 @dataclass(frozen=True)
 class Statement:
-    """One kept caption, read: what it names and at which temperature it was said."""
+    """One kept caption, read: what it names, who said it and at which temperature."""
 
     row: int
-    temperature: float
+    source: Source
     names_K: np.ndarray | None
     mentions: Mentions
 
 
 @dataclass(frozen=True)
 class CaptionModel:
-    """How captions are trusted: reliability by temperature, attribute evidence and its weight."""
+    """How captions are trusted: reliability by source, attribute evidence and its weight."""
 
-    reliability: dict[float, float]
+    reliability: dict[Source, float]
     log_word_AK: np.ndarray
     attribute_weight: float
 
@@ -65,7 +69,8 @@ def read_statements(
         if names is None:
             names = by_meaning(caption.text)
         row = row_of[caption.item_id]
-        statements.append(Statement(row, caption.temperature, names, mentions))
+        source = (caption.teacher, caption.temperature)
+        statements.append(Statement(row, source, names, mentions))
     return statements
 
 
@@ -126,6 +131,32 @@ def caption_share(
     return float(min(_CAPTION_SHARES, key=loss))
 
 
+def pooled_scores(
+    logits: Sequence[np.ndarray], tune: dict[int, int], calibrate: bool = False
+) -> tuple[np.ndarray, list[float]]:
+    """Returns (probs [N, K], a weight for each teacher) of the class scores of several teachers.
+
+    A logarithmic opinion pool: softmax of the weighted sum of the logits [N, K], so that a weight
+    is a temperature as well. The weights have the highest likelihood on tune; with fewer than 20
+    labels there they are equal and sum to 1. A single teacher keeps weight 1 unless `calibrate`.
+    Where a teacher abstains (a row that is not finite) the others speak; where all do, the row is
+    uniform.
+    """
+    spoke_TN = np.stack([np.isfinite(each).all(axis=1) for each in logits])
+    logits = [np.where(spoke[:, None], z, 0) for z, spoke in zip(logits, spoke_TN, strict=True)]
+    fitting = len(tune) >= _MIN_LABELS_TO_FIT and (calibrate or len(logits) > 1)
+    if fitting:
+        rows, labels = np.array(list(tune)), np.array(list(tune.values()))
+        weights = _pool_weights(np.stack([z[rows] for z in logits]), labels)
+    else:
+        weights = np.full(len(logits), 1 / len(logits))
+        # Those who abstain leave their weight to the others.
+        share_N = (weights @ spoke_TN).clip(min=1e-9)
+        logits = [z / share_N[:, None] for z in logits]
+    total = sum(w * z for w, z in zip(weights, logits, strict=True))
+    return softmax(np.asarray(total)), [float(w) for w in weights]
+
+
 def spread_over_neighbours(
     probs_NK: np.ndarray,
     features_ND: np.ndarray,
@@ -178,7 +209,7 @@ def _named(mentions: Mentions, num_classes: int) -> np.ndarray | None:
 
 
 def _distribution(statement: Statement, model: CaptionModel, num_classes: int) -> np.ndarray:
-    trust = model.reliability.get(statement.temperature, 0.5)
+    trust = model.reliability.get(statement.source, 0.5)
     names = statement.names_K
     probs = np.full(num_classes, 1 / num_classes)
     if names is not None:
@@ -192,30 +223,51 @@ def _distribution(statement: Statement, model: CaptionModel, num_classes: int) -
 
 def _reliability_by_labels(
     statements: list[Statement], labels: dict[int, int]
-) -> dict[float, float]:
-    """Share of the weight that captions of each temperature put on the label, smoothed."""
-    sums: dict[float, list[float]] = defaultdict(list)
+) -> dict[Source, float]:
+    """Share of the weight that captions of each source put on the label, smoothed."""
+    sums: dict[Source, list[float]] = defaultdict(list)
     for statement in statements:
-        sums[statement.temperature]
+        sums[statement.source]
         if statement.row in labels and statement.names_K is not None:
-            sums[statement.temperature].append(float(statement.names_K[labels[statement.row]]))
-    return {temperature: (sum(hits) + 1) / (len(hits) + 2) for temperature, hits in sums.items()}
+            sums[statement.source].append(float(statement.names_K[labels[statement.row]]))
+    return {source: (sum(hits) + 1) / (len(hits) + 2) for source, hits in sums.items()}
 
 
-def _reliability_by_agreement(statements: list[Statement]) -> dict[float, float]:
+def _reliability_by_agreement(statements: list[Statement]) -> dict[Source, float]:
     """Mean overlap of a caption's names with those of the same image's other captions."""
     by_row: dict[int, list[Statement]] = defaultdict(list)
     for statement in statements:
         if statement.names_K is not None:
             by_row[statement.row].append(statement)
-    overlaps: dict[float, list[float]] = {s.temperature: [] for s in statements}
+    overlaps: dict[Source, list[float]] = {s.source: [] for s in statements}
     for group in by_row.values():
         for statement in group:
             others = [o for o in group if o is not statement]
             if others:
                 mean = np.mean([_overlap(statement, other) for other in others])
-                overlaps[statement.temperature].append(float(mean))
-    return {t: (sum(values) + 1) / (len(values) + 2) for t, values in overlaps.items()}
+                overlaps[statement.source].append(float(mean))
+    return {source: (sum(values) + 1) / (len(values) + 2) for source, values in overlaps.items()}
+
+
+def _pool_weights(logits_TMK: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
+    """Non-negative weights [T] of the highest likelihood; a convex problem."""
+    from scipy.optimize import minimize
+
+    num = len(logits_TMK)
+    of_label_TM = np.take_along_axis(logits_TMK, labels_M[None, :, None], axis=2)[..., 0]
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        total_MK = np.tensordot(weights, logits_TMK, axes=1)
+        top_M = total_MK.max(axis=1)
+        partition_M = top_M + np.log(np.exp(total_MK - top_M[:, None]).sum(axis=1))
+        probs_MK = np.exp(total_MK - partition_M[:, None])
+        expected_TM = (logits_TMK * probs_MK).sum(axis=2)
+        value = (partition_M - weights @ of_label_TM).mean()
+        return float(value), (expected_TM - of_label_TM).mean(axis=1)
+
+    start = np.full(num, 1 / num)
+    found = minimize(loss, start, jac=True, bounds=[(0, None)] * num, method="L-BFGS-B")
+    return np.asarray(found.x)
 
 
 def _overlap(first: Statement, second: Statement) -> float:

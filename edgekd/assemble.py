@@ -110,7 +110,7 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
     if "parity" in chosen.metrics:
         agreement = chosen.metrics["parity"]["agreement"]
         figures.append({"name": "agreement with the fp32 file", "value": agreement})
-    head, found = facts.results["caption"]["head"], chosen.metrics.get("confidence")
+    head, found = _first_teacher(facts)["head"], chosen.metrics.get("confidence")
     return {
         "name": config["name"],
         "intended_use": "Telling apart images of: " + ", ".join(facts.manifest.task.classes) + ".",
@@ -124,7 +124,7 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
         "data": {"name": facts.data_folder.name, "licence": config["data"]["licence"]},
         "labels": facts.manifest.counts(),
         "teacher": {
-            "name": "{teacher}/{backbone}".format(**facts.results["caption"]),
+            "name": ", ".join(teacher["name"] for teacher in facts.results["caption"]["teachers"]),
             "licence": ", ".join(sorted({w["licence"] for w in _weights(facts) if w["used"]})),
             "note": f"probe: {head['probe']}",
         },
@@ -204,9 +204,8 @@ def _headline(facts: Facts, chosen: ExportedModel, teacher: dict[str, Any]) -> d
         "labels_alone_accuracy": _accuracy(alone) if alone else None,
         "gain_over_labels_alone": _gain(facts, chosen, alone),
         "teacher_accuracy": teacher["accuracy"],
-        "teacher_bytes": sum(w["size_bytes"] for w in _weights(facts) if w["used"])
-        + (facts.folder / "captions" / "teacher_head.npz").stat().st_size,
-        "teacher_params": facts.results["caption"]["num_params"],
+        "teacher_bytes": _teacher_bytes(facts),
+        "teacher_params": _first_teacher(facts)["num_params"],
         "teacher_int8_bytes": alike["teacher"].size_bytes if "teacher" in alike else None,
         "baseline_bytes": unpruned.size_bytes if unpruned else None,
         "baseline_params": unpruned.num_params if unpruned else None,
@@ -232,21 +231,51 @@ def _gain(
 
 
 def _teacher(facts: Facts) -> dict[str, Any]:
-    observations = np.load(facts.folder / "captions" / "observations.npz")
-    rows, labels = _test_rows(facts, observations["ids"])
-    right = observations["logits"][rows].argmax(axis=1) == labels
-    caption = facts.results["caption"]
+    """The first teacher, and how often the others are right."""
+    first, *others = facts.results["caption"]["teachers"]
     return {
-        "kind": caption["teacher"],
-        "name": caption["backbone"],
-        "accuracy": metrics.share(right),
-        "weights": [w for w in _weights(facts) if w["used"]],
-        "note": _said(caption["head"]),
+        "kind": first["kind"],
+        "name": first["name"],
+        "accuracy": _teacher_accuracy(facts, first),
+        "weights": [w for w in first["weights"] if w["used"]],
+        "note": _said(first["head"]),
+        "others": [
+            {
+                "kind": other["kind"],
+                "name": other["name"],
+                "accuracy": _teacher_accuracy(facts, other),
+                "note": _said(other["head"]),
+            }
+            for other in others
+        ],
     }
 
 
+def _teacher_accuracy(facts: Facts, teacher: dict[str, Any]) -> dict[str, Any] | None:
+    """Of its class scores on test; None where it gives none, or nothing is labelled."""
+    with np.load(facts.folder / "captions" / teacher["observations"]) as observations:
+        if "logits" not in observations:
+            return None
+        rows, labels = _test_rows(facts, observations["ids"])
+        return metrics.share(observations["logits"][rows].argmax(axis=1) == labels)
+
+
+def _first_teacher(facts: Facts) -> dict[str, Any]:
+    return facts.results["caption"]["teachers"][0]
+
+
+def _teacher_bytes(facts: Facts) -> int | None:
+    """Of the first teacher, what it needs to answer; None where that is not here."""
+    teacher = _first_teacher(facts)
+    if teacher["head_file"] is None:
+        return None
+    weights = sum(w["size_bytes"] for w in teacher["weights"] if w["used"])
+    return weights + (facts.folder / "captions" / teacher["head_file"]).stat().st_size
+
+
 def _weights(facts: Facts) -> list[dict[str, Any]]:
-    return facts.results["caption"]["weights"]
+    """Of all teachers."""
+    return [w for teacher in facts.results["caption"]["teachers"] for w in teacher["weights"]]
 
 
 def _test_rows(facts: Facts, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

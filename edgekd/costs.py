@@ -9,20 +9,20 @@ import functools
 import os
 from typing import Any
 
-import numpy as np
-
 from captioning import stage as captioning
 from captioning.attributes import WORDS
-from edgekd import keys, machine
+from captioning.teachers import catalogue, looking
+from captioning.teachers.protocol import Teacher
+from edgekd import machine
+from edgekd.errors import EdgeKDError
 from edgekd.held_out import held_out
 from edgekd.manifest import Manifest
 from edgekd.run_config import RunConfig
 from edgekd.running import Run
-from edgekd.wholeness import damage
 
 # Config keys that make one unit of a stage's work another piece of work.
 _SPEED: dict[str, tuple[str, ...]] = {
-    "caption": ("caption.teacher",),
+    "caption": ("caption.teacher", "caption.more"),
     "targets": ("targets",),
     "distill": ("distill.arch", "distill.image_size", "distill.batch_size"),
     "baseline": ("distill.arch", "distill.image_size", "distill.batch_size"),
@@ -62,33 +62,31 @@ def units(stage: str, current: Run) -> dict[str, Any]:
 
 def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
     """Returns how many image files a stage opens; of a training, where none are cached."""
-    if stage in ("validate", "caption"):
+    if stage == "validate":
         return len(manifest.items)
+    if stage == "caption":
+        return len(manifest.items) * len(config.caption.teachers)
     if stage in TRAININGS:
         return len(manifest.of("train")) + _num_labelled(manifest, "tune")
     if stage == "quantize":
         calibrating = min(config.export.calibration_images, len(manifest.of("train")))
-        return calibrating * (_num_students(config, manifest) + config.export.teacher)
+        return calibrating * (_num_students(config, manifest) + _num_teachers(config))
     if stage == "evaluate":
         all_files = num_files(config, manifest) * _num_evaluated(manifest)
         return all_files + _num_choosable(config) * _num_for_confidence(config, manifest)
     return 0
 
 
-def num_unseen(current: Run, earlier: dict[str, Any] | None) -> int:
-    """Returns how many images the caption stage's teacher must still look at."""
-    path = current.store.path("captions", "observations.npz")
-    if earlier is None or not path.is_file() or damage(path) is not None:
-        return len(current.manifest.items)
-    made_of, before = keys.caption(current), earlier["made_of"]
-    seen_with = [f"caption.teacher.{name}" for name in captioning.SEEN_WITH]
-    weights = "caption.teacher.weights"
-    same = all(made_of["config"][name] == before["config"].get(name) for name in seen_with)
-    if not same or made_of["files"].get(weights) != before["files"].get(weights):
-        return len(current.manifest.items)
-    with np.load(path) as observations:
-        seen = set(observations["ids"].tolist())
-    return sum(item.id not in seen for item in current.manifest.items)
+def num_unseen(current: Run) -> int:
+    """Returns how many images the caption stage's teachers must still look at, each counting."""
+    config = current.config
+    told = captioning.brief(
+        current.manifest, current.data_folder, config.caption, current.store, config.seed
+    )
+    return sum(
+        _num_unseen(current, catalogue.build(section, told), number)
+        for number, section in enumerate(config.caption.teachers, start=1)
+    )
 
 
 def targets_bytes(config: RunConfig, manifest: Manifest) -> int:
@@ -115,7 +113,7 @@ def is_cached(current: Run) -> bool:
 
 def num_files(config: RunConfig, manifest: Manifest) -> int:
     """Returns how many exported files are looked at; of the teacher it is the int8 one."""
-    teacher = int(config.export.teacher)
+    teacher = _num_teachers(config)
     students = _num_networks_in_formats(config, manifest) - teacher
     return students * len(config.export.precisions) + teacher
 
@@ -182,7 +180,12 @@ def _num_for_confidence(config: RunConfig, manifest: Manifest) -> int:
 def _num_networks_in_formats(config: RunConfig, manifest: Manifest) -> int:
     """Students in every format, the baseline in one, the teacher in one."""
     students = len(config.export.formats) * (1 + config.prune.enabled)
-    return students + _has_baseline(config, manifest) + config.export.teacher
+    return students + _has_baseline(config, manifest) + _num_teachers(config)
+
+
+def _num_teachers(config: RunConfig) -> int:
+    """Teachers that become a file."""
+    return int(config.exported_teacher is not None)
 
 
 def _has_baseline(config: RunConfig, manifest: Manifest) -> bool:
@@ -203,3 +206,15 @@ def _value(config: RunConfig, name: str) -> Any:
     for part in name.split("."):
         value = value[part]
     return value
+
+
+def _num_unseen(current: Run, teacher: Teacher, number: int) -> int:
+    """All of them where the teacher's weights are not even here yet."""
+    items = current.manifest.items
+    try:
+        before = looking.ids_before(
+            captioning.teacher_files(current.store, number), teacher.settings
+        )
+    except EdgeKDError:
+        return len(items)
+    return sum(item.id not in before for item in items)

@@ -57,6 +57,10 @@ class WeightsError(EdgeKDError):
     """Weights were not found or are not the ones that were expected."""
 
 
+class TeacherError(EdgeKDError):
+    """A teacher cannot go on: a limit was reached, or its server answers nothing."""
+
+
 class DiskError(EdgeKDError):
     """A file cannot be written: the disk is full, read-only, or the folder is gone."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pydantic
 
+from captioning.teachers.protocol import Files
 from edgekd.manifest import Manifest
 from edgekd.records import SPLITS, to_dict
 from edgekd.running import MadeOf, Run
@@ -38,16 +39,18 @@ def caption(current: Run) -> MadeOf:
 
 
 def filter_(current: Run) -> MadeOf:
-    files = ("captions/raw.parquet", "captions/observations.npz")
+    files = ("captions/raw.parquet", "captions/observations.npz")  # of which attributes are read
     return _made_of(current, config=("filter",), images=_IMAGES, files=files)
 
 
 def targets(current: Run) -> MadeOf:
+    teachers = range(1, len(current.config.caption.teachers) + 1)
+    observations = [f"captions/{Files(Path(), number).arrays}" for number in teachers]
     return _made_of(
         current,
-        config=("targets", "caption.teacher.text_encoder"),
+        config=("targets", "caption.text_encoder"),
         images=(*_IMAGES, "train", "tune"),
-        files=("captions.parquet", "captions/observations.npz"),
+        files=("captions.parquet", *observations),
     )
 
 
@@ -83,7 +86,7 @@ def prune(current: Run) -> MadeOf:
 def export(current: Run) -> MadeOf:
     files = [f"checkpoints/{name}.safetensors" for name in networks(current)]
     config = ["export.formats", "export.teacher", "choose.format"]
-    if current.config.export.teacher:
+    if current.config.exported_teacher:
         files.append("captions/teacher_head.npz")
         config.append("caption.teacher")
     return _made_of(current, config=config, images=("num_classes",), files=files)

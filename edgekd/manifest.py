@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pydantic
 from PIL import Image
 
@@ -138,6 +139,20 @@ class Manifest:
 
     def of(self, *splits: Split) -> list[Item]:
         return [item for item in self.items if item.split in splits]
+
+    def labels(self, split: Split) -> dict[int, int]:
+        """Returns {row: label} of the labelled items of a split."""
+        return {
+            row: item.label
+            for row, item in enumerate(self.items)
+            if item.split == split and item.label is not None
+        }
+
+    def labelled(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (rows, labels) of the labelled items of a split, int64."""
+        labels = self.labels(split)
+        rows, values = list(labels), list(labels.values())
+        return np.array(rows, dtype=np.int64), np.array(values, dtype=np.int64)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and labels in each split."""

@@ -150,7 +150,7 @@ def _costs(current: Run, stage: Stage, earlier: dict[str, Any] | None) -> dict[s
     """What it takes where it runs."""
     config, manifest = current.config, current.manifest
     units = costs.units(stage.name, current)
-    images = _images_read(current, stage.name, earlier)
+    images = _images_read(current, stage.name)
     share = _share(units, earlier)
     seconds = None
     if earlier and share is not None and _same_work(units, images, earlier):
@@ -167,10 +167,10 @@ def _costs(current: Run, stage: Stage, earlier: dict[str, Any] | None) -> dict[s
     }
 
 
-def _images_read(current: Run, stage: str, earlier: dict[str, Any] | None) -> int:
+def _images_read(current: Run, stage: str) -> int:
     """Image files that are opened: none where what was made of them is still there."""
     if stage == "caption":
-        return costs.num_unseen(current, earlier)
+        return costs.num_unseen(current)
     if stage in costs.TRAININGS and (costs.is_cached(current) or stage != "distill"):
         return 0
     return costs.images_read(stage, current.config, current.manifest)

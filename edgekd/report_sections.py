@@ -386,14 +386,22 @@ def _teacher(teacher: dict[str, Any]) -> Section:
         [entry["name"], entry["source"], (entry["sha256"] or DASH)[:12]]
         for entry in teacher["weights"]
     ]
+    files = Table("Weights it used", ["Weights", "Source", "sha256 begins"], weights)
+    beside = [
+        [
+            other["name"],
+            percent(other["accuracy"]["value"]) if other["accuracy"] else DASH,
+            other["note"],
+        ]
+        for other in teacher.get("others", [])
+    ]
+    others = Table("Teachers beside it", ["Teacher", "Right on test", "Fitted"], beside)
     return Section(
         "teacher",
         "The teacher",
         "The large model that looked at the images and described them; the student learns from it.",
         [f"{teacher['name']} (kind: {teacher['kind']}). {measured}", teacher["note"]],
-        [Table("Weights it used", ["Weights", "Source", "sha256 begins"], weights)]
-        if weights
-        else [],
+        [table for table in (others, files) if table.rows],
     )
 
 

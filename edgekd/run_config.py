@@ -7,6 +7,8 @@ from pathlib import Path
 import pydantic
 
 from captioning import stage as captioning
+from captioning.teachers import catalogue
+from captioning.teachers.configs import ComposedTeacherConfig
 from devices import stage as devices
 from edgekd.config import Section
 from edgekd.errors import UsageError
@@ -73,3 +75,9 @@ class RunConfig(Section):
     @property
     def folder(self) -> Path:
         return self.out or Path("runs") / self.name
+
+    @property
+    def exported_teacher(self) -> ComposedTeacherConfig | None:
+        """The first teacher where it becomes a file: that is asked for, and its kind can."""
+        teacher = self.caption.teacher
+        return teacher if self.export.teacher and catalogue.exportable(teacher) else None

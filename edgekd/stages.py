@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from captioning import stage as captioning
+from captioning.teachers import catalogue
+from captioning.teachers.protocol import Files
 from devices import stage as devices
 from edgekd import assemble, keys, machine
 from edgekd import manifest as manifests
@@ -89,7 +91,8 @@ def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         current.manifest,
         config.targets,
         current.store,
-        config.caption.teacher.text_encoder,
+        [teacher.name for teacher in config.caption.teachers],
+        config.caption.text_encoder,
         progress,
     )
 
@@ -177,10 +180,11 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
             record.num_macs,
             tuple(formats),
         )
-    if config.export.teacher:
+    if config.exported_teacher is not None:
         from students.models import num_macs, num_params
 
-        network, preprocess = captioning.load_teacher(config.caption.teacher, current.store)
+        head = captioning.teacher_files(current.store).head
+        network, preprocess = catalogue.load_module(config.exported_teacher, head)
         macs = num_macs(network, preprocess.height)
         yield exporting.ToExport(
             "teacher", network, preprocess, num_params(network), macs, ("tflite",)
@@ -189,13 +193,12 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
 
 def _preprocess(current: Run) -> dict[str, Preprocess]:
     """How each exported model's images are prepared."""
-    from captioning.stage import teacher_preprocess
-
     prepared = {
         name: preprocess_from(current.result(_MAKER[name])["checkpoint"]["preprocess"])
         for name in keys.networks(current)
     }
-    return prepared | {"teacher": teacher_preprocess(current.config.caption.teacher)}
+    teacher = current.config.exported_teacher
+    return prepared | ({"teacher": catalogue.preprocess(teacher)} if teacher is not None else {})
 
 
 def _exported(current: Run) -> list[ExportedModel]:
@@ -349,8 +352,11 @@ STAGES: tuple[Stage, ...] = (
         extra="captioning",
         leaves=(
             "captions/raw.parquet",
-            "captions/observations.npz",
             "captions/teacher_head.npz",
+            *(
+                f"captions/{Files(Path(), n).arrays}"
+                for n in range(1, captioning.MOST_TEACHERS + 1)
+            ),
         ),
     ),
     Stage("filter", captioning.FILTER_SCHEMA, keys.filter_, _filter, leaves=("captions.parquet",)),
@@ -393,7 +399,7 @@ STAGES: tuple[Stage, ...] = (
         exporting.QUANTIZE_SCHEMA,
         keys.quantize,
         _quantize,
-        lambda config: "int8" in config.export.precisions or config.export.teacher,
+        lambda config: "int8" in config.export.precisions or config.exported_teacher is not None,
         extra="export",
     ),
     Stage("evaluate", exporting.EVALUATE_SCHEMA, keys.evaluate, _evaluate),

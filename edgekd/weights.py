@@ -80,6 +80,17 @@ class WeightsFile:
     sha256: str
     licence: str
 
+    def origin(self, used: bool) -> dict[str, Any]:
+        """Returns what the report says of it; `used` where the teacher needs it to answer."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "sha256": self.sha256,
+            "licence": self.licence,
+            "size_bytes": self.path.stat().st_size,
+            "used": used,
+        }
+
 
 def find(name: str, path: Path | None = None) -> WeightsFile:
     """Returns the weights called `name`, or those at `path`.

@@ -92,6 +92,16 @@ class ComposedHead:
             total = total + self.names_weight * self.names.logits(features_ND, imagenet_N1000)
         return np.asarray(total)
 
+    def arrays(self) -> dict[str, Any]:
+        """Returns what rebuilds it for export."""
+        arrays: dict[str, Any] = {
+            "probe_weight": self.probe_weight,
+            "names_weight": self.names_weight,
+        }
+        if self.probe_coef_DK is not None:
+            arrays |= {"probe_coef": self.probe_coef_DK, "probe_intercept": self.probe_intercept_K}
+        return arrays | (self.names.arrays() if self.names is not None else {})
+
     @property
     def num_params(self) -> int:
         """Learned numbers beside the backbone's."""

@@ -28,7 +28,8 @@ class Brief:
     """What every teacher is told: the task, how often to speak, and where to keep its own notes.
 
     `notes` is a folder for what a teacher wants to keep of an unfinished block (answers that were
-    paid for); it is removed when the stage has ended.
+    paid for); it is removed when the stage has ended. `text_encoder` is the user's own sentence
+    encoder, None for the packaged one; `folder` is where the images lie.
     """
 
     task: TaskSpec
@@ -36,10 +37,41 @@ class Brief:
     temperatures: tuple[float, ...]
     seed: int
     notes: Path
+    text_encoder: Path | None = None
+    folder: Path = Path()
 
     def temperature(self, index: int) -> float:
         """Returns the temperature of an image's caption number `index`: they take turns."""
         return self.temperatures[index % len(self.temperatures)]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where teacher `number`, from 1, keeps what it saw, said and fitted, in a run's `captions`."""
+
+    folder: Path
+    number: int = 1
+
+    @property
+    def arrays(self) -> Path:
+        return self._named("observations", ".npz")
+
+    @property
+    def said(self) -> Path:
+        """What it said while it looked; there only where it did."""
+        return self._named("said", ".parquet")
+
+    @property
+    def head(self) -> Path:
+        """What rebuilds it for export; there only where it can be exported."""
+        return self._named("teacher_head", ".npz")
+
+    def blocks(self, settings: str) -> Path:
+        """Blocks of a look that is not finished."""
+        return self._named(f"blocks-{settings[:8]}", "")
+
+    def _named(self, stem: str, suffix: str) -> Path:
+        return self.folder / f"{stem}{'' if self.number == 1 else f'_{self.number}'}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -87,6 +119,7 @@ class Teacher(Protocol):
         """Returns the conclusion; `observed` holds the looks' arrays, a row an item [N, ...]."""
 
 
-def caption_seed(seed: int, item_id: str, index: int, teacher: str) -> int:
+def caption_seed(seed: int, item_id: str, index: int, teacher: str = "") -> int:
     """Returns the seed of one caption, below 2**48: it depends on these four and nothing else."""
-    return int(digest([seed, item_id, index, teacher])[:12], 16)
+    parts = [seed, item_id, index, *([teacher] if teacher else [])]
+    return int(digest(parts)[:12], 16)

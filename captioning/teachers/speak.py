@@ -1,4 +1,4 @@
-"""The composed teacher at work: observe images in blocks, fit names, sample sentences."""
+"""What the composed teacher knows by names, and the sentences it samples."""
 
 from __future__ import annotations
 
@@ -9,92 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from captioning.attributes import measure
 from captioning.glossary import imagenet_senses, senses
 from captioning.prompts import sample_sentence
 from captioning.sentences import SentenceEncoder
-from captioning.teachers.backbone import Backbones
 from captioning.teachers.composed import NamesHead, fit_names
+from captioning.teachers.protocol import Brief, caption_seed
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
 from edgekd.names import spoken
-from edgekd.preprocess import normalized, open_image, resized
-from edgekd.progress import Progress
-from edgekd.records import Caption, Item, Preprocess
-from edgekd.store import atomic_path, digest
+from edgekd.records import Caption
 from edgekd.weights import WeightsFile
-from edgekd.wholeness import damage
 
-_BATCH = 32
 _MOST_TO_FIT = 20_000
-_OBSERVED = ("features", "imagenet", "attributes")
-
-
-def observe(
-    items: list[Item],
-    folder: Path,
-    backbone: Backbones,
-    preprocess: Preprocess,
-    blocks: Path,
-    block_size: int,
-    progress: Progress,
-) -> dict[str, np.ndarray]:
-    """Returns features [N, D] and ImageNet logits [N, 1000], float16, and attributes [N, A].
-
-    Empty for no items.
-    Saved block by block under the digest of the block's items; blocks that are there are read.
-    """
-    parts: list[dict[str, np.ndarray]] = []
-    for start in range(0, len(items), block_size):
-        block = items[start : start + block_size]
-        path = blocks / f"{digest([item.id for item in block])[:16]}.npz"
-        if not path.is_file():
-            observed = _observe_block(
-                block, folder, backbone, preprocess, start, len(items), progress
-            )
-            with atomic_path(path) as temporary:
-                np.savez(temporary, **observed)  # type: ignore[arg-type]
-        parts.append(dict(np.load(path)))
-        progress(start + len(block), len(items), "images")
-    return {name: np.concatenate([part[name] for part in parts]) for name in _OBSERVED if parts}
-
-
-def observed_before(path: Path, settings: str) -> dict[str, np.ndarray]:
-    """Returns ids, features, imagenet and attributes of an observations.npz of these settings.
-
-    Empty where there is none. So other sentences, or a few images more, cost no pass through the
-    backbone for the images that were seen.
-    """
-    if not path.is_file() or damage(path) is not None:
-        return {}
-    with np.load(path) as stored:
-        if "settings" not in stored or str(stored["settings"]) != settings:
-            return {}
-        return {name: stored[name] for name in ("ids", *_OBSERVED)}
-
-
-def unseen(items: list[Item], before: dict[str, np.ndarray]) -> list[Item]:
-    """Returns the items that were not observed before."""
-    seen = set(before["ids"].tolist()) if before else set()
-    return [item for item in items if item.id not in seen]
-
-
-def joined(
-    items: list[Item],
-    before: dict[str, np.ndarray],
-    new_items: list[Item],
-    new: dict[str, np.ndarray],
-) -> dict[str, np.ndarray]:
-    """Returns what was observed of all items, in their order."""
-    if not before:
-        return new
-    ids = [*before["ids"].tolist(), *(item.id for item in new_items)]
-    row_of = {item_id: row for row, item_id in enumerate(ids)}
-    rows = np.array([row_of[item.id] for item in items])
-    return {
-        name: (np.concatenate([before[name], new[name]]) if new else before[name])[rows]
-        for name in _OBSERVED
-    }
 
 
 def names_head(
@@ -132,55 +58,21 @@ def training_rows(manifest: Manifest) -> np.ndarray:
 
 
 def sentences(
-    manifest: Manifest,
-    logits_NK: np.ndarray,
-    attributes_NA: np.ndarray,
-    captions_per_image: int,
-    temperatures: list[float],
-    teacher: str,
-    seed: int,
+    manifest: Manifest, logits_NK: np.ndarray, attributes_NA: np.ndarray, brief: Brief, teacher: str
 ) -> Iterator[Caption]:
     """Yields every item's captions; each depends on the seed, the item and its index only.
 
-    An item's captions use the temperatures in turn; `teacher` is the name they carry.
+    `teacher` is the name they carry.
     """
     probs_NK = softmax(logits_NK)
     for item, probs, measured in zip(manifest.items, probs_NK, attributes_NA, strict=True):
-        for index in range(captions_per_image):
-            temperature = temperatures[index % len(temperatures)]
-            caption_seed = int(digest([seed, item.id, index])[:12], 16)
-            rng = np.random.default_rng(caption_seed)
+        for index in range(brief.captions_per_image):
+            temperature = brief.temperature(index)
+            seed = caption_seed(brief.seed, item.id, index)
             text, template, confidence = sample_sentence(
-                probs, measured, manifest.task.classes, temperature, rng
+                probs, measured, manifest.task.classes, temperature, np.random.default_rng(seed)
             )
-            yield Caption(
-                item.id, index, text, template, temperature, caption_seed, teacher, confidence
-            )
-
-
-def _observe_block(
-    block: list[Item],
-    folder: Path,
-    backbone: Backbones,
-    preprocess: Preprocess,
-    done: int,
-    total: int,
-    progress: Progress,
-) -> dict[str, np.ndarray]:
-    features, logits, attributes = [], [], []
-    for start in range(0, len(block), _BATCH):
-        images = [open_image(folder / item.path) for item in block[start : start + _BATCH]]
-        batch = np.stack([resized(image, preprocess) for image in images])
-        batch_features, batch_logits = backbone.observe(normalized(batch, preprocess))
-        features.append(batch_features.astype(np.float16))
-        logits.append(batch_logits.astype(np.float16))
-        attributes.append(np.stack([measure(image) for image in images]))
-        progress(done + start + len(images), total, "images")
-    return {
-        "features": np.concatenate(features),
-        "imagenet": np.concatenate(logits),
-        "attributes": np.concatenate(attributes),
-    }
+            yield Caption(item.id, index, text, template, temperature, seed, teacher, confidence)
 
 
 @cache

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from captioning import stage
-from captioning.teachers import composed
+from captioning.teachers import composed, composed_teacher
 from captioning.teachers.backbone import Backbones
+from captioning.teachers.configs import ComposedTeacherConfig
 from captioning.teachers.module import TeacherModule
 from captioning.teachers.prototypes import PrototypeHead, fit_prototypes
 from edgekd.errors import DataError
@@ -94,7 +94,7 @@ def assert_equal_in_torch(
     head: composed.ComposedHead, networks: list[FakeBackbone], tmp_path: Path
 ) -> None:
     backbones = Backbones(networks)  # type: ignore[arg-type]
-    stage.save_head(head, tmp_path / "head.npz")
+    np.savez(tmp_path / "head.npz", **head.arrays())
     images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         features, imagenet = (values.numpy() for values in backbones(images))
@@ -207,8 +207,8 @@ def test_two_classes_have_a_column_each(clusters: tuple[np.ndarray, np.ndarray])
 def test_the_inverted_teacher_sees_255_minus_the_pixel() -> None:
     from edgekd.preprocess import normalized
 
-    plain = stage.teacher_preprocess(stage.ComposedTeacherConfig())
-    inverted = stage.teacher_preprocess(stage.ComposedTeacherConfig(inverted=True))
+    plain = composed_teacher.preprocess(ComposedTeacherConfig())
+    inverted = composed_teacher.preprocess(ComposedTeacherConfig(inverted=True))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     assert normalized(pixels, inverted) == pytest.approx(normalized(255 - pixels, plain), abs=1e-6)
     # As the backbone was trained: (pixel - 127) / 128.

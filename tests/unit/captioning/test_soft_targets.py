@@ -32,8 +32,12 @@ def read(*captions: Caption, ids: str = "abc") -> list[st.Statement]:
     return st.read_statements(captions, list(ids), LEXICON, lambda text: None)
 
 
+def of_test(by_temperature: dict[float, float]) -> dict[st.Source, float]:
+    return {("test", temperature): value for temperature, value in by_temperature.items()}
+
+
 def trusting(trust: float, **values: object) -> st.CaptionModel:
-    model = st.CaptionModel({1.0: trust}, NO_EVIDENCE, 0.0)
+    model = st.CaptionModel({("test", 1.0): trust}, NO_EVIDENCE, 0.0)
     return dataclasses.replace(model, **values)
 
 
@@ -55,7 +59,7 @@ def test_three_captions_are_averaged_each_at_its_temperature() -> None:
     statements = read(
         caption("a", "A cat.", 0.5), caption("a", "A cat.", 1.0), caption("a", "A dog.", 2.0)
     )
-    model = trusting(0, reliability={0.5: 1.0, 1.0: 0.6, 2.0: 0.2})
+    model = trusting(0, reliability=of_test({0.5: 1.0, 1.0: 0.6, 2.0: 0.2}))
     probs, counts = st.caption_probs(statements, model, 1, NUM_CLASSES)
     # cat 1, dog 0 | cat .7, dog .1 | cat .2, dog .4; the other two 0, .1, .2 each.
     assert probs[0] == pytest.approx([1.9 / 3, 0.5 / 3, 0.1, 0.1])
@@ -107,7 +111,7 @@ def test_trust_from_agreement_by_hand() -> None:
     model = st.fit(statements, {}, {}, NUM_CLASSES)
     # At .5: each cat agrees with one of the two others, so (.5 + .5 + 1) / (2 + 2).
     # At 2: the dog agrees with none, the fish has none beside it, so (0 + 1) / (1 + 2).
-    assert model.reliability == pytest.approx({0.5: 0.5, 2.0: 1 / 3})
+    assert model.reliability == pytest.approx(of_test({0.5: 0.5, 2.0: 1 / 3}))
     assert model.attribute_weight == 0
 
 
@@ -120,11 +124,11 @@ def test_trust_from_tune_labels_by_hand() -> None:
     statements = st.read_statements(captions, ids, LEXICON, lambda text: None)
     tune = dict.fromkeys(range(20), 0)
     assert st.fit(statements, {}, tune, NUM_CLASSES).reliability == pytest.approx(
-        {0.5: 16 / 22, 2.0: 1.3 / 3}
+        of_test({0.5: 16 / 22, 2.0: 1.3 / 3})
     )
     fewer = dict.fromkeys(range(19), 0)
     assert st.fit(statements, {}, fewer, NUM_CLASSES).reliability != pytest.approx(
-        {0.5: 15 / 21, 2.0: 1.3 / 3}
+        of_test({0.5: 15 / 21, 2.0: 1.3 / 3})
     )
 
 
@@ -168,6 +172,47 @@ def test_attribute_targets_by_hand() -> None:
 
 # On a run folder: 400 items of 4 classes, three captions each, right 80% of the time.
 
+
+def test_each_teacher_is_trusted_for_itself() -> None:
+    good, bad = caption("a", "A cat."), dataclasses.replace(caption("a", "A dog."), teacher="bad")
+    statements = read(good, bad)
+    model = st.CaptionModel({("test", 1.0): 1.0, ("bad", 1.0): 0.0}, NO_EVIDENCE, 0.0)
+    probs, _ = st.caption_probs(statements, model, 1, NUM_CLASSES)
+    assert probs[0] == pytest.approx([0.625, 0.125, 0.125, 0.125])  # a cat, and uniform
+
+
+def test_scores_of_several_teachers_without_labels_are_averaged() -> None:
+    one, other = np.log([[0.8, 0.2]]), np.log([[0.2, 0.8]])
+    probs, weights = st.pooled_scores([one, other], {})
+    assert weights == [0.5, 0.5]
+    assert probs[0] == pytest.approx([0.5, 0.5])
+    alone, weights = st.pooled_scores([one], {})
+    assert weights == [1.0]
+    assert alone[0] == pytest.approx([0.8, 0.2])
+
+
+def test_who_abstains_leaves_the_word_to_the_others() -> None:
+    one, silent = np.log([[0.8, 0.2], [0.5, 0.5]]), np.full((2, 2), np.nan)
+    probs, _ = st.pooled_scores([one, silent], {})
+    assert probs == pytest.approx(np.array([[0.8, 0.2], [0.5, 0.5]]))
+    assert st.pooled_scores([silent], {})[0] == pytest.approx(0.5)
+
+
+def test_on_tune_a_teacher_that_guesses_gets_no_weight() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400)
+    knows = 2.0 * np.eye(3)[labels] + rng.normal(0, 1, (400, 3))  # p(label) as 2:1 in nats
+    guesses = rng.normal(0, 3, (400, 3))
+    tune = dict(enumerate(labels.tolist()))
+    _, (good, bad) = st.pooled_scores([knows, guesses], tune)
+    assert good == pytest.approx(2.0, abs=0.4)  # of gaussians 2 apart: the slope is 2
+    assert bad < 0.1
+    _, (alone,) = st.pooled_scores([knows], tune)
+    assert alone == 1
+    _, (fitted,) = st.pooled_scores([knows], tune, calibrate=True)
+    assert fitted == pytest.approx(good, abs=0.1)
+
+
 NUM_ITEMS = 400
 NUM_TUNE = 40
 
@@ -184,7 +229,7 @@ class World:
     def targets(self, edit: Callable[[Caption], Caption] = lambda c: c, **config: object) -> dict:
         captions_io.save(map(edit, self.captions), self.store.path("captions.parquet"))
         settings = stage.TargetsConfig(**config)  # type: ignore[arg-type]
-        (path,), record = stage.soft_targets(self.manifest, settings, self.store)
+        (path,), record = stage.soft_targets(self.manifest, settings, self.store, ["test"])
         assert record.num_items == NUM_ITEMS
         return dict(np.load(path)) | {"provenance": record.provenance}
 

@@ -1,36 +1,22 @@
-"""The composed teacher at work on many images."""
+"""The composed teacher's sentences."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from captioning.attributes import WORDS
 from captioning.teachers import speak
+from captioning.teachers.protocol import Brief
 from edgekd.manifest import Manifest
-from edgekd.progress import silent
-from edgekd.records import Item, Preprocess, TaskSpec
+from edgekd.records import Item, TaskSpec
 
 TASK = TaskSpec("test", ("cat", "dog", "bird"))
 NUM_ITEMS = 12
 TEACHER = "composed/efficientnet_lite2"
-
-
-class CountingBackbone:
-    """Answers with the mean colours, and counts the images it saw."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def observe(self, images_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self.seen += len(images_BHWC)
-        means = images_BHWC.mean(axis=(1, 2))
-        return means, np.repeat(means[:, :1], 1000, axis=1)
 
 
 @pytest.fixture
@@ -43,9 +29,8 @@ def captions(items: list[Item], order: list[int], seed: int = 0) -> dict[tuple[s
     logits = rng.normal(size=(NUM_ITEMS, 3))
     measured = np.full((NUM_ITEMS, len(WORDS)), 0.5)
     ordered = Manifest(TASK, [items[n] for n in order])
-    made = list(
-        speak.sentences(ordered, logits[order], measured[order], 4, [0.5, 1.0, 1.5], TEACHER, seed)
-    )
+    brief = Brief(TASK, 4, (0.5, 1.0, 1.5), seed, Path("notes"))
+    made = list(speak.sentences(ordered, logits[order], measured[order], brief, TEACHER))
     return {(c.item_id, c.index): c for c in made}
 
 
@@ -65,31 +50,3 @@ def test_temperatures_are_used_in_turn(items: list[Item]) -> None:
     assert [made["id0", index].temperature for index in range(4)] == [0.5, 1.0, 1.5, 0.5]
     assert {c.teacher for c in made.values()} == {TEACHER}
     assert len({c.seed for c in made.values()}) == 4
-
-
-def observe(
-    items: list[Item], folder: Path, backbone: CountingBackbone, block_size: int = 5
-) -> dict[str, np.ndarray]:
-    preprocess = Preprocess(4, 4)
-    blocks = folder / "blocks"
-    return speak.observe(items, folder, backbone, preprocess, blocks, block_size, silent)  # type: ignore[arg-type]
-
-
-def test_observations_are_in_order_and_saved_by_block(items: list[Item], tmp_path: Path) -> None:
-    for n, item in enumerate(items):
-        Image.new("RGB", (6, 6), (20 * n, 0, 0)).save(tmp_path / item.path)
-    backbone = CountingBackbone()
-    first = observe(items, tmp_path, backbone)
-    assert backbone.seen == NUM_ITEMS
-    assert len(list((tmp_path / "blocks").glob("*.npz"))) == 3  # 5 + 5 + 2
-    red = 2 * 20 * np.arange(NUM_ITEMS) / 255 - 1
-    assert first["features"][:, 0] == pytest.approx(red, abs=1e-3)  # float16
-    assert first["imagenet"].shape == (NUM_ITEMS, 1000)
-    assert first["attributes"].shape == (NUM_ITEMS, len(WORDS))
-    again = observe(items, tmp_path, backbone)
-    assert backbone.seen == NUM_ITEMS  # all read, none seen anew
-    for name, values in first.items():
-        assert (again[name] == values).all()
-    grown = [*items, dataclasses.replace(items[0], id="new")]
-    observe(grown, tmp_path, backbone)
-    assert backbone.seen == NUM_ITEMS + 3  # only the last block

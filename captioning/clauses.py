@@ -139,7 +139,6 @@ class _Clause:
         return any(meaning.name == "colour" for meaning in self._words.phrase(self._tokens, at)[1])
 
     def _join(self, token: str, at: int) -> None:
-        self._joined |= token != ","
         following = at + 1
         while following < len(self._tokens) and (
             self._tokens[following] in self._words.skipped | self._words.joins
@@ -148,6 +147,8 @@ class _Clause:
         _, meanings = self._words.phrase(self._tokens, following)
         if not meanings or meanings[0].relation:
             self._end_noun()
+        else:
+            self._joined |= token != ","
 
     def _pass(self, token: str, at: int) -> None:
         words = self._words

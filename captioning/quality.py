@@ -332,9 +332,12 @@ def _outvoted(statement: Statement, values: frozenset[str], votes: Counter[str])
     top, count = max(votes.items(), key=lambda pair: (pair[1], pair[0]))
     if count < 2 or count <= max(votes[value] for value in values):
         return None
-    about = f" ({statement[1]})" if statement[1] else ""
-    said = " and ".join(sorted(values))
-    return f"contradicts other captions on {statement[0]}: {said}, not {top}{about}"
+    group, about = statement
+    if "|" in about:
+        said = f"{about.replace('|', ' and ')} the other way round"
+    else:
+        said = f"{' and '.join(sorted(values))}, not {top}" + (f" ({about})" if about else "")
+    return f"contradicts other captions on {group}: {said}"
 
 
 def _repeated_share(said: list[str]) -> float:

@@ -116,6 +116,17 @@ def test_the_minority_of_an_image_goes() -> None:
     assert counts.violations == {"contradicts other captions on colour": 1}
 
 
+def test_a_minority_about_where_things_stand() -> None:
+    texts = [
+        "A cat on the left of a lamp.",
+        "The lamp is right of the cat.",
+        "A lamp left of a cat.",
+    ]
+    assert run(texts)[0] == [
+        None, None, "contradicts other captions on left or right: cat and lamp the other way round",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "texts",
     [

@@ -1,0 +1,380 @@
+"""Precision and recall of every caption filter on planted faults: `python -m benchmarks.planted_faults`.
+
+Two halves of 500 captions. The first is for looking at (`--half first` prints its misses); the
+second is drawn with a seed taken from the sha256 of the rules, in words that the first does not
+use, and is what is reported. A change of the rules draws another second half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks import planted_words as words
+from benchmarks import results_file
+from captioning.attributes import WORDS
+from captioning.matching import Lexicon
+from captioning.privacy import Detector, PrivacyFilter
+from captioning.quality import QualityFilter, Topics
+from captioning.repeated import find_repeated
+from captioning.rules import Rules, load_rules
+from captioning.sentences import SentenceEncoder
+from edgekd.metrics import wilson_interval
+from edgekd.records import Caption, TaskSpec
+
+CLAIM = (
+    "Of captions with planted faults, written in words that the rules were not made with, each "
+    "filter finds the share named `recall`, and the share named `precision` of what it drops is "
+    "what it is there for."
+)
+NOTES = (
+    "500 captions of the second half: about half without a fault, some of them made to look like "
+    "one. `of` is the number that precision or recall is a share of; low and high are the Wilson "
+    "interval. A caption dropped for another reason than its own fault counts as missed, and for "
+    "the other filter as wrongly dropped. The sentences were written by the same hand as the "
+    "rules, in other words. Embeddings are MiniLM's; given names are Faker's list."
+)
+Half = Literal["first", "second"]
+CAPTIONS = 500
+_TASK = TaskSpec("planted", tuple(words.CLASSES))
+_REASONS = {
+    "exact duplicate": "exact duplicate",
+    "near duplicate": "near duplicate",
+    "refused": "refusal",
+    "boilerplate": "boilerplate",
+    "repeated on many images": "repeated",
+    "length": "length",
+    "language": "language",
+    "off topic": "off topic",
+    "private": "private",
+    "contradicts other captions on class": "class swap",
+}
+# How many of each a half holds; what is left of 500 are captions without a fault.
+_FAULTS = {
+    "exact duplicate": 20, "near duplicate": 24, "refusal": 20, "boilerplate": 17, "repeated": 24,
+    "length": 18, "language": 19, "off topic": 15, "private": 22, "impossible": 24,
+    "between captions": 20, "measured": 20, "class swap": 20,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A caption and its fault, "" for none; `detail` is what of a kind."""
+
+    caption: Caption
+    fault: str
+    detail: str = ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--half", choices=["first", "second"], default="second")
+    arguments = parser.parse_args()
+    rules = load_rules()
+    seed = 0 if arguments.half == "first" else int(rules.sha256[:12], 16)
+    planted, measured = plant(arguments.half, seed)
+    found = filtered(planted, measured, rules)
+    scores = score(planted, found)
+    if arguments.half == "first":
+        print(json.dumps(scores, indent=1, ensure_ascii=False))
+        return 0
+    print(_write(rules, seed, planted, scores))
+    return 0
+
+
+def plant(half: Half, seed: int) -> tuple[list[Planted], dict[str, np.ndarray]]:
+    """Returns 500 captions, those of an image together, and what was measured of the images."""
+    maker = _Maker(half, random.Random(seed))
+    images = maker.images()
+    planted = [
+        Planted(dataclasses.replace(one.caption, item_id=f"{half}{at:04d}", index=index), *rest)
+        for at, image in enumerate(images)
+        for index, one in enumerate(image)
+        for rest in [(one.fault, one.detail)]
+    ]
+    measured = {
+        f"{half}{at:04d}": maker.measured[id(image)]
+        for at, image in enumerate(images)
+        if id(image) in maker.measured
+    }
+    return planted, measured
+
+
+def filtered(
+    planted: list[Planted], measured: dict[str, np.ndarray], rules: Rules
+) -> list[str | None]:
+    """Returns why each caption was dropped, None for those kept."""
+    captions = [one.caption for one in planted]
+    lexicon = Lexicon(_TASK)
+    topics = Topics(SentenceEncoder().encode, [f"a photo of a {name}" for name in words.CLASSES])
+    quality = QualityFilter(
+        _TASK,
+        rules,
+        near_duplicate_jaccard=0.75,
+        min_attribute=0.03,
+        min_confidence=0.05,
+        one_class=True,
+        repeated=find_repeated(captions, lexicon, rules.limits.duplicates),
+        topics=topics,
+    )
+    private = PrivacyFilter(Detector(rules.private), "refuse")
+    return [caption.dropped for caption in quality(private(captions), measured)]
+
+
+def score(planted: list[Planted], found: list[str | None]) -> dict[str, Any]:
+    """Returns precision and recall of every filter and of all together, with what they missed."""
+    kinds = [filter_of(reason) for reason in found]
+    filters: dict[str, Any] = {}
+    for name in _FAULTS:
+        hits = [
+            one.fault == name and kind == name for one, kind in zip(planted, kinds, strict=True)
+        ]
+        filters[name] = {
+            "precision": _share(sum(hits), kinds.count(name)),
+            "recall": _share(sum(hits), sum(one.fault == name for one in planted)),
+            "missed": [_shown(*pair) for pair in zip(planted, found, strict=True)
+                       if pair[0].fault == name and filter_of(pair[1]) != name],
+            "wrongly dropped": [_shown(*pair) for pair in zip(planted, found, strict=True)
+                                if pair[0].fault != name and filter_of(pair[1]) == name],
+        }  # fmt: skip
+    both = sum(bool(one.fault) and kind != "" for one, kind in zip(planted, kinds, strict=True))
+    return {
+        "filters": filters,
+        "any": {
+            "precision": _share(both, sum(kind != "" for kind in kinds)),
+            "recall": _share(both, sum(bool(one.fault) for one in planted)),
+        },
+    }
+
+
+def filter_of(reason: str | None) -> str:
+    """Which filter dropped a caption: "" for none."""
+    if reason is None:
+        return ""
+    rule = reason.split(":")[0]
+    if rule.startswith("impossible"):
+        return "impossible"
+    if rule.startswith("contradicts measured"):
+        return "measured"
+    return _REASONS.get(rule, "between captions" if rule.startswith("contradicts") else rule)
+
+
+class _Maker:
+    """Makes the images of a half: lists of captions, at most one fault in an image."""
+
+    def __init__(self, half: Half, rng: random.Random):
+        self._half, self._rng = half, rng
+        self.measured: dict[int, np.ndarray] = {}
+        self._decks: dict[str, list[Any]] = {}
+        self._said_again: list[str] = []
+
+    def images(self) -> list[list[Planted]]:
+        images = [self._image(fault) for fault in self._faults()]
+        images += [self._clean(4) for _ in range(CAPTIONS)]
+        kept: list[list[Planted]] = []
+        for image in images:
+            room = CAPTIONS - sum(map(len, kept))
+            if room <= 0:
+                break
+            kept.append(image)
+            del image[room:]
+        assert sum(map(len, kept)) == CAPTIONS
+        self._rng.shuffle(kept)
+        return kept
+
+    def _faults(self) -> Iterator[str]:
+        for name, count in _FAULTS.items():
+            yield from [name] * count
+
+    def _image(self, fault: str) -> list[Planted]:
+        make: dict[str, Callable[[dict[str, str]], list[Planted]]] = {
+            "between captions": self._between,
+            "class swap": self._class_swap,
+            "measured": self._measured_image,
+            "exact duplicate": self._duplicates,
+            "near duplicate": self._near_duplicates,
+        }
+        says = self._says()
+        if fault in make:
+            return make[fault](says)
+        text, detail = getattr(self, f"_{fault.replace(' ', '_')}")(says)
+        return [_planted(text, fault, detail)]
+
+    def _says(self) -> dict[str, str]:
+        """What is true of an image; `d` is a colour that it has not."""
+        colours = self._rng.sample(words.COLOURS, 2)
+        return {
+            "o": self._rng.choice(list(words.CLASSES)),
+            "c": colours[0],
+            "d": colours[1],
+            "s": self._rng.choice(words.SIZES),
+            "t": self._pick("THINGS"),
+            "p": self._pick("PLACES"),
+        }
+
+    def _clean(self, count: int, says: dict[str, str] | None = None) -> list[Planted]:
+        """Captions without a fault; one in three looks like one, one in twelve names no class."""
+        says, made = says or self._says(), []
+        while len(made) < count:
+            kind = self._rng.random()
+            text = self._pick("CLEAN" if kind < 0.58 else "HARD_CLEAN").format(**says)
+            if kind > 0.92:
+                text = f"{self._rng.choice(('Perhaps', 'Surely'))} {words.CLASSES[says['o']]}."
+            if text not in made:
+                made.append(text)
+        return [_planted(text) for text in made]
+
+    def _duplicates(self, says: dict[str, str]) -> list[Planted]:
+        clean = self._clean(2, says)
+        return [*clean, _planted(clean[0].caption.text, "exact duplicate")]
+
+    def _near_duplicates(self, says: dict[str, str]) -> list[Planted]:
+        clean = self._clean(2, says)
+        text = clean[0].caption.text.rstrip(".")
+        case, frame = self._pick("REWRITES")
+        inner = {"upper": text.upper(), "title": text.title()}.get(case)
+        if inner is None:
+            inner = text if frame.startswith("{}") else text[0].lower() + text[1:]
+        return [*clean, _planted(frame.format(inner), "near duplicate", frame)]
+
+    def _between(self, says: dict[str, str]) -> list[Planted]:
+        one, two, three = (text.format(**says) for text in self._pick("BETWEEN"))
+        captions = [_planted(one), _planted(two), _planted(three, "between captions")]
+        self._rng.shuffle(captions)
+        return captions
+
+    def _class_swap(self, says: dict[str, str]) -> list[Planted]:
+        clean = [_planted(self._pick("CLEAN").format(**says)) for _ in range(2)]
+        while clean[0] == clean[1]:
+            clean[1] = _planted(self._pick("CLEAN").format(**says))
+        other = self._rng.choice([name for name in words.CLASSES if name != says["o"]])
+        text = self._pick("CLEAN").format(**(says | {"o": other}))
+        captions = [*clean, _planted(text, "class swap", f"{other} for {says['o']}")]
+        self._rng.shuffle(captions)
+        return captions
+
+    def _measured_image(self, says: dict[str, str]) -> list[Planted]:
+        """The object's colour was measured, and one caption names another."""
+        text = self._pick("CLEAN", "{c}").format(**(says | {"c": says["d"]}))
+        image = [_planted(text, "measured")]
+        measured = [0.0 if attribute == "colour" else 0.5 for attribute, _ in WORDS]
+        measured[WORDS.index(("colour", says["c"]))] = 1.0
+        self.measured[id(image)] = np.array(measured)
+        return image
+
+    def _impossible(self, says: dict[str, str]) -> tuple[str, str]:
+        return self._pick("IMPOSSIBLE").format(**says), ""
+
+    def _refusal(self, _: dict[str, str]) -> tuple[str, str]:
+        return self._pick("REFUSALS"), ""
+
+    def _boilerplate(self, _: dict[str, str]) -> tuple[str, str]:
+        return self._pick("BOILERPLATE"), ""
+
+    def _repeated(self, _: dict[str, str]) -> tuple[str, str]:
+        """Two sentences, each for a dozen images, one word more or less."""
+        text = self._half_of("REPEATED")[len(self._said_again) % 2]
+        self._said_again.append(text)
+        return self._rng.choice([text, f"{text}.", f"{text} today", text.lower()]), ""
+
+    def _language(self, _: dict[str, str]) -> tuple[str, str]:
+        return self._pick("FOREIGN"), ""
+
+    def _off_topic(self, _: dict[str, str]) -> tuple[str, str]:
+        return self._pick("OFF_TOPIC"), ""
+
+    def _private(self, says: dict[str, str]) -> tuple[str, str]:
+        text, kind = self._pick("PRIVATE").split("|")
+        return text.format(**says), kind
+
+    def _length(self, says: dict[str, str]) -> tuple[str, str]:
+        kind = self._rng.choice(["short", "long", "loop"])
+        clean = self._pick("CLEAN").format(**says)
+        if kind == "short":
+            return says["o"].title(), kind
+        if kind == "loop":
+            return f"A {says['c']} {says['o']} " * self._rng.randint(4, 9), kind
+        return " ".join(f"{clean[:-1]} with {thing}," for thing in words.THINGS), kind
+
+    def _pick(self, name: str, holding: str = "") -> Any:
+        """An entry of this half of a list; none comes again before all have come."""
+        deck = self._decks.setdefault(f"{name}{holding}", [])
+        if not deck:
+            deck += [entry for entry in self._half_of(name) if holding in str(entry)]
+            self._rng.shuffle(deck)
+        return deck.pop()
+
+    def _half_of(self, name: str) -> list[Any]:
+        return half_of(getattr(words, name), self._half)
+
+
+def half_of(entries: list[Any], half: Half) -> list[Any]:
+    """Returns the entries of one half: in the order of their digests, every other one."""
+    ordered = sorted(entries, key=lambda entry: hashlib.sha256(repr(entry).encode()).digest())
+    return ordered[half == "second" :: 2]
+
+
+def _planted(text: str, fault: str = "", detail: str = "") -> Planted:
+    return Planted(Caption("", 0, text, "planted", 1.0, 0, "planted", 1.0), fault, detail)
+
+
+def _share(hits: int, of: int) -> dict[str, Any]:
+    if not of:
+        return {"value": None, "low": None, "high": None, "of": 0}
+    low, high = wilson_interval(hits, of)
+    return {"value": hits / of, "low": low, "high": high, "of": of}
+
+
+def _shown(one: Planted, reason: str | None) -> dict[str, Any]:
+    fault = f"{one.fault}: {one.detail}" if one.detail else one.fault
+    return {"text": one.caption.text, "fault": fault or None, "dropped": reason}
+
+
+def _write(rules: Rules, seed: int, planted: list[Planted], scores: dict[str, Any]) -> Any:
+    figures = {}
+    for name, found in [*scores["filters"].items(), ("any", scores["any"])]:
+        for kind in ("precision", "recall"):
+            share = found[kind]
+            figures[f"{name.replace(' ', '_')}_{kind}"] = {
+                "value": share["value"], "low": share["low"], "high": share["high"],
+                "n": share["of"], "unit": "share", "per_seed": [share["value"]],
+            }  # fmt: skip
+    return results_file.write(
+        "planted_faults",
+        claim=CLAIM,
+        command="python -m benchmarks.planted_faults",
+        seeds=[seed],
+        data={
+            "name": "captions made by benchmarks/planted_faults.py",
+            "counts": dict(sorted(Counter(one.fault or "no fault" for one in planted).items())),
+            "rules_sha256": rules.sha256,
+        },
+        figures=figures,
+        notes=NOTES,
+        extra={
+            "misses": {
+                name: {key: found[key] for key in ("missed", "wrongly dropped")}
+                for name, found in scores["filters"].items()
+            },
+            "libraries": {
+                name: importlib.metadata.version(name)
+                for name in ("presidio-analyzer", "py3langid", "datasketch", "faker")
+            },
+        },
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -167,7 +167,8 @@ class ClassifierTeacher:
         if not self._puts_out_probabilities(outputs_NC):
             return None
         least = outputs_NC.min(where=outputs_NC > 0, initial=1.0)
-        return float(np.clip(least / 2, 1e-9, 1e-3))  # a quantized 0 is less than half a step
+        # A quantized 0 is less than half a step; all of them together are at most a hundredth.
+        return float(np.clip(least / 2, 1e-9, 0.01 / outputs_NC.shape[1]))
 
     def _puts_out_probabilities(self, outputs_NC: np.ndarray) -> bool:
         kind = files.kind_of(self._config.model)
@@ -177,7 +178,7 @@ class ClassifierTeacher:
         activation = self._config.activation or stated[0].get("activation")
         if activation is not None:
             return activation == "softmax"
-        return bool((outputs_NC >= 0).all() and (abs(outputs_NC.sum(axis=1) - 1) < 0.02).all())
+        return _look_like_probabilities(outputs_NC)
 
     def _head(self, mapping: ClassMapping, temperature: float) -> dict[str, Any]:
         """What `load_module` needs; nothing where it would give none."""
@@ -234,6 +235,17 @@ def _preprocess(config: ClassifierConfig) -> Preprocess | None:
         return Preprocess(**config.preprocess.model_dump())
     beside = files.settings_beside(config.model)
     return from_json(beside) if beside else None
+
+
+def _look_like_probabilities(outputs_NC: np.ndarray) -> bool:
+    """Whether they are between 0 and 1 and add up to 1, as well as 8 bits can say it.
+
+    Of 1,001 quantized probabilities most are rounded to 0, so the sum may be well below 1.
+    """
+    if outputs_NC.min(initial=0) < 0 or outputs_NC.max(initial=0) > 1:
+        return False
+    sums = outputs_NC.sum(axis=1, dtype=np.float64)
+    return bool(sums.max(initial=0) < 1.02 + outputs_NC.shape[1] / 512 and sums.mean() > 0.5)
 
 
 def _tune_labels(manifest: Manifest, mapping: ClassMapping) -> tuple[np.ndarray, np.ndarray]:

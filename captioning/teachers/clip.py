@@ -23,7 +23,6 @@ from captioning.teachers.clip_models import ClipModel
 from captioning.teachers.composed import balancing_bias
 from captioning.teachers.local_weights import LocalWeights, settings_in
 from captioning.teachers.protocol import Brief, Conclusion, Look
-from captioning.teachers.speak import training_rows
 from edgekd.config import Section
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
@@ -114,6 +113,8 @@ class ClipTeacher:
         classes = np.stack([_class_vector(of_class, model) for of_class in texts])
         logits = _logits(observed["features"], classes * model.scale)
         if self._config.balance:
+            from captioning.teachers.speak import training_rows
+
             train = training_rows(manifest)
             logits += balancing_bias(logits[train].astype(np.float64)).astype(np.float32)
         head = {

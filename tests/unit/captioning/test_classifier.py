@@ -311,7 +311,31 @@ def test_a_quantized_probability_of_0_is_less_than_half_a_step(
     outputs = np.array([[1.0, 0.0, 0.0], [0.5, 0.49609375, 0.00390625]], dtype=np.float32)
     logits = flat_teacher.conclude(manifest([None] * 2), {"outputs": outputs}).logits_NK
     assert logits is not None
-    np.testing.assert_allclose(logits[0], np.log([1, 1e-3, 1e-3]), atol=1e-6)  # 1/512 is more
+    np.testing.assert_allclose(logits[0], np.log([1, 1 / 512, 1 / 512]), atol=1e-6)
+
+
+def test_many_quantized_probabilities_need_not_add_up_to_1(tmp_path: Path) -> None:
+    """999 times less than half a step is rounded to 0, and stays less than a hundredth."""
+    path = tiny_tflite(tmp_path / "m.tflite", WEIGHTS, BIAS, (1, SIDE, SIDE, 3))
+    names = ["cat", *(f"thing {row}" for row in range(999))]
+    mine = teacher(tmp_path, path, preprocess=PLAIN, classes=names, partial=True)
+    outputs = np.zeros((2, 1000), dtype=np.float32)
+    outputs[0, 0], outputs[1, [0, 5]] = 225 / 256, (100 / 256, 156 / 256)
+    head = mine.conclude(manifest([None] * 2), {"outputs": outputs}).summary["head"]
+    first = 999e-5 / (225 / 256 + 999e-5)
+    second = (156 / 256 + 998e-5) / (1 + 998e-5)
+    assert head["their_mean_probability"] == pytest.approx((first + second) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "outputs", [[[0.2, 1.1, 0.1]], [[0.5, -0.1, 0.6]], [[0.9, 0.9, 0.9]], [[0.1, 0.1, 0.1]]]
+)
+def test_what_does_not_add_up_is_taken_for_logits(
+    outputs: list[list[float]], flat_teacher: ClassifierTeacher
+) -> None:
+    found = np.array(outputs, dtype=np.float32)
+    logits = flat_teacher.conclude(manifest([None]), {"outputs": found}).logits_NK
+    np.testing.assert_array_equal(logits, found)
 
 
 @pytest.mark.parametrize("num_labels", [19, 20])

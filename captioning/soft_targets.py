@@ -11,12 +11,13 @@ N items, K classes, A attribute words.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
-from captioning.attributes import ATTRIBUTES, WORDS, split
+from captioning.attributes import WORDS, split
 from captioning.matching import Lexicon, Mentions
 from edgekd.metrics import negative_log_likelihood, softmax
 from edgekd.records import Caption
@@ -42,6 +43,18 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class CaptionTargets:
+    """What the captions of N items come to, float32; uniform and 0 where an item has none.
+
+    `attributes` say how often each word was said of an item, each attribute summing to 1 or 0.
+    """
+
+    probs_NK: np.ndarray
+    counts_N: np.ndarray
+    attributes_NA: np.ndarray
+
+
+@dataclass(frozen=True)
 class CaptionModel:
     """How captions are trusted: reliability by source, attribute evidence and its weight."""
 
@@ -52,65 +65,67 @@ class CaptionModel:
 
 def read_statements(
     captions: Iterable[Caption],
-    ids: list[str],
+    row_of: Mapping[str, int],
     lexicon: Lexicon,
     by_meaning: Callable[[str], np.ndarray | None],
-) -> list[Statement]:
-    """Returns the kept captions, read. `by_meaning` gives class weights [K] where no class is
-    named, or None."""
-    row_of = {item_id: row for row, item_id in enumerate(ids)}
-    num_classes = lexicon.num_classes
-    statements = []
+) -> Iterator[Statement]:
+    """Yields the kept captions of known items, read. `by_meaning` gives class weights [K] where no
+    class is named, or None."""
     for caption in captions:
-        if caption.dropped is not None or caption.item_id not in row_of:
+        row = row_of.get(caption.item_id)
+        if caption.dropped is not None or row is None:
             continue
         mentions = lexicon.parse(caption.text)
-        names = _named(mentions, num_classes)
+        names = _named(mentions, lexicon.num_classes)
         if names is None:
             names = by_meaning(caption.text)
-        row = row_of[caption.item_id]
-        source = (caption.teacher, caption.temperature)
-        statements.append(Statement(row, source, names, mentions))
-    return statements
+        yield Statement(row, (caption.teacher, caption.temperature), names, mentions)
 
 
 def fit(
-    statements: list[Statement], given: dict[int, int], tune: dict[int, int], num_classes: int
+    statements: Iterable[Statement], given: dict[int, int], tune: dict[int, int], num_classes: int
 ) -> CaptionModel:
-    """Returns the caption model; `given` and `tune` map rows to labels, either may be empty."""
-    reliability = (
-        _reliability_by_labels(statements, tune)
-        if len(tune) >= _MIN_LABELS_TO_FIT
-        else _reliability_by_agreement(statements)
-    )
-    log_word_AK = _word_evidence(statements, given, num_classes)
-    model = CaptionModel(reliability, log_word_AK, 0.0)
-    if len(tune) < _MIN_LABELS_TO_FIT or not given:
+    """Returns the caption model; `given` and `tune` map rows to labels, either may be empty.
+
+    Only the statements on tune are kept in memory. Those of one item must stand together.
+    """
+    by_labels = len(tune) >= _MIN_LABELS_TO_FIT
+    hits: dict[Source, list[float]] = defaultdict(list)
+    words_AK = np.zeros((len(WORDS), num_classes))
+    of_tune: list[Statement] = []
+    for row, group in groupby(statements, key=lambda statement: statement.row):
+        of_item = list(group)
+        found = _hits(of_item, tune) if by_labels else _overlaps(of_item)
+        for source, values in found.items():
+            hits[source] = _summed(hits[source], values)
+        if row in given:
+            for statement in of_item:
+                words_AK[list(statement.mentions.words), given[row]] += 1
+        if row in tune:
+            of_tune += of_item
+    reliability = {source: (total + 1) / (number + 2) for source, (total, number) in hits.items()}
+    model = CaptionModel(reliability, _word_evidence(words_AK), 0.0)
+    if not by_labels or not given:
         return model
-    rows, labels = np.array(list(tune)), np.array(list(tune.values()))
-    of_tune = [s for s in statements if s.row in tune]
-
-    def loss(weight: float) -> float:
-        candidate = CaptionModel(reliability, log_word_AK, weight)
-        probs, _ = caption_probs(of_tune, candidate, int(rows.max()) + 1, num_classes)
-        return negative_log_likelihood(probs[rows], labels)
-
-    return CaptionModel(reliability, log_word_AK, min(_ATTRIBUTE_WEIGHTS, key=loss))
+    return replace(model, attribute_weight=_attribute_weight(model, of_tune, tune, num_classes))
 
 
-def caption_probs(
-    statements: list[Statement], model: CaptionModel, num_items: int, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (probs [N, K], number of captions used [N]); uniform where there are none."""
-    total = np.zeros((num_items, num_classes))
-    counts = np.zeros(num_items, dtype=np.int64)
+def caption_targets(
+    statements: Iterable[Statement], model: CaptionModel, num_items: int, num_classes: int
+) -> CaptionTargets:
+    """Returns the mean distribution of each item's captions and the words they say of it."""
+    probs = np.zeros((num_items, num_classes), dtype=np.float32)
+    counts = np.zeros(num_items, dtype=np.int32)
+    words = np.zeros((num_items, len(WORDS)), dtype=np.float32)
     for statement in statements:
-        total[statement.row] += _distribution(statement, model, num_classes)
+        probs[statement.row] += _distribution(statement, model, num_classes)
         counts[statement.row] += 1
-    probs = np.full((num_items, num_classes), 1 / num_classes)
-    spoken = counts > 0
-    probs[spoken] = total[spoken] / counts[spoken, None]
-    return probs, counts
+        words[statement.row, list(statement.mentions.words)] += 1
+    probs /= np.maximum(counts, 1)[:, None]
+    probs[counts == 0] = 1 / num_classes
+    for part in split(words).values():
+        part /= np.maximum(part.sum(axis=1, keepdims=True), 1)
+    return CaptionTargets(probs, counts, words)
 
 
 def caption_share(
@@ -166,16 +181,17 @@ def spread_over_neighbours(
 ) -> np.ndarray:
     """Returns the mean of each row's probs with those of its nearest rows of the bank (cosine).
 
-    `bank` are the rows that may be neighbours, the training images: held-out images must not
+    `bank` are the rows that may be neighbours, of the training images: held-out images must not
     shape a training target, not even without their labels. A row is not its own neighbour.
+    Features may be float16; a block of them and the bank are widened.
     """
     if num_neighbours == 0 or len(bank) <= num_neighbours:
         return probs_NK
-    unit = features_ND / np.linalg.norm(features_ND, axis=1, keepdims=True)
+    unit_bank = _unit(features_ND[bank])
     column_of = {int(row): column for column, row in enumerate(bank)}
     spread = np.empty_like(probs_NK)
-    for start in range(0, len(unit), block):
-        similarity = unit[start : start + block] @ unit[bank].T
+    for start in range(0, len(probs_NK), block):
+        similarity = _unit(features_ND[start : start + block]) @ unit_bank.T
         for index in range(len(similarity)):
             if start + index in column_of:
                 similarity[index, column_of[start + index]] = -np.inf
@@ -185,15 +201,9 @@ def spread_over_neighbours(
     return spread
 
 
-def attribute_targets(statements: list[Statement], num_items: int) -> np.ndarray:
-    """Returns how often each word was said of an item, each attribute summing to 1 or 0; [N, A]."""
-    counts = np.zeros((num_items, len(WORDS)), dtype=np.float32)
-    for statement in statements:
-        counts[statement.row, list(statement.mentions.words)] += 1
-    parts = [
-        part / np.maximum(part.sum(axis=1, keepdims=True), 1) for part in split(counts).values()
-    ]
-    return np.concatenate(parts, axis=1)
+def _unit(features_ND: np.ndarray) -> np.ndarray:
+    wide = features_ND.astype(np.float32)
+    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))
 
 
 def _named(mentions: Mentions, num_classes: int) -> np.ndarray | None:
@@ -221,32 +231,44 @@ def _distribution(statement: Statement, model: CaptionModel, num_classes: int) -
     return probs
 
 
-def _reliability_by_labels(
-    statements: list[Statement], labels: dict[int, int]
-) -> dict[Source, float]:
-    """Share of the weight that captions of each source put on the label, smoothed."""
-    sums: dict[Source, list[float]] = defaultdict(list)
-    for statement in statements:
-        sums[statement.source]
+def _hits(of_item: list[Statement], labels: dict[int, int]) -> dict[Source, list[float]]:
+    """How much of its weight each statement puts on the label, where there is one."""
+    found: dict[Source, list[float]] = {statement.source: [] for statement in of_item}
+    for statement in of_item:
         if statement.row in labels and statement.names_K is not None:
-            sums[statement.source].append(float(statement.names_K[labels[statement.row]]))
-    return {source: (sum(hits) + 1) / (len(hits) + 2) for source, hits in sums.items()}
+            found[statement.source].append(float(statement.names_K[labels[statement.row]]))
+    return found
 
 
-def _reliability_by_agreement(statements: list[Statement]) -> dict[Source, float]:
-    """Mean overlap of a caption's names with those of the same image's other captions."""
-    by_row: dict[int, list[Statement]] = defaultdict(list)
-    for statement in statements:
-        if statement.names_K is not None:
-            by_row[statement.row].append(statement)
-    overlaps: dict[Source, list[float]] = {s.source: [] for s in statements}
-    for group in by_row.values():
-        for statement in group:
-            others = [o for o in group if o is not statement]
-            if others:
-                mean = np.mean([_overlap(statement, other) for other in others])
-                overlaps[statement.source].append(float(mean))
-    return {source: (sum(values) + 1) / (len(values) + 2) for source, values in overlaps.items()}
+def _overlaps(of_item: list[Statement]) -> dict[Source, list[float]]:
+    """Mean overlap of each statement's names with those of the item's others."""
+    found: dict[Source, list[float]] = {statement.source: [] for statement in of_item}
+    naming = [statement for statement in of_item if statement.names_K is not None]
+    for statement in naming:
+        others = [other for other in naming if other is not statement]
+        if others:
+            overlap = np.mean([_overlap(statement, other) for other in others])
+            found[statement.source].append(float(overlap))
+    return found
+
+
+def _summed(before: list[float], values: list[float]) -> list[float]:
+    """[sum, number] with more values."""
+    total, number = before or (0.0, 0)
+    return [total + sum(values), number + len(values)]
+
+
+def _attribute_weight(
+    model: CaptionModel, of_tune: list[Statement], tune: dict[int, int], num_classes: int
+) -> float:
+    rows, labels = np.array(list(tune)), np.array(list(tune.values()))
+
+    def loss(weight: float) -> float:
+        candidate = replace(model, attribute_weight=weight)
+        found = caption_targets(of_tune, candidate, int(rows.max()) + 1, num_classes)
+        return negative_log_likelihood(found.probs_NK[rows], labels)
+
+    return min(_ATTRIBUTE_WEIGHTS, key=loss)
 
 
 def _pool_weights(logits_TMK: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
@@ -276,20 +298,11 @@ def _overlap(first: Statement, second: Statement) -> float:
     return float(np.minimum(first.names_K, second.names_K).sum())
 
 
-def _word_evidence(
-    statements: list[Statement], given: dict[int, int], num_classes: int
-) -> np.ndarray:
+def _word_evidence(counts_AK: np.ndarray) -> np.ndarray:
     """log P(word | class, attribute) - log P(word | attribute), Laplace-smoothed; [A, K]."""
-    counts_AK = np.zeros((len(WORDS), num_classes))
-    for statement in statements:
-        if statement.row in given:
-            counts_AK[list(statement.mentions.words), given[statement.row]] += 1
     parts = []
-    start = 0
-    for words in ATTRIBUTES.values():
-        part = counts_AK[start : start + len(words)]
-        start += len(words)
-        smoothed = part + 1.0
+    for part in split(counts_AK.T).values():
+        smoothed = part.T + 1.0
         of_class = smoothed / smoothed.sum(axis=0)
         overall = smoothed.sum(axis=1, keepdims=True) / smoothed.sum()
         parts.append(np.log(of_class) - np.log(overall))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ CAPTION_SCHEMA = 4
 FILTER_SCHEMA = 2
 TARGETS_SCHEMA = 4
 MOST_TEACHERS = 8
+_MOST_NEIGHBOURS = 20_000  # training images among which they are sought
 
 
 class CaptionConfig(Section):
@@ -93,7 +95,10 @@ class TargetsConfig(Section):
         False, description="fit a temperature on tune to the scores of a single teacher, too"
     )
     neighbours: int = pydantic.Field(
-        0, ge=0, description="average each target with this many nearest training images (features)"
+        0,
+        ge=0,
+        description="average each target with this many nearest training images (by features; of "
+        "more than 20,000 images these are sought among that many)",
     )
     hard: bool = pydantic.Field(
         False, description="keep the most likely class alone, as pseudo-labels do: to compare"
@@ -179,22 +184,21 @@ def soft_targets(
     from captioning.matching import Lexicon
 
     ids = [item.id for item in manifest.items]
+    row_of = {item_id: row for row, item_id in enumerate(ids)}
     num_classes = manifest.task.num_classes
     given, tune = manifest.labels("train"), manifest.labels("tune")
-    statements = st.read_statements(
-        captions_io.load(store.path("captions.parquet")),
-        ids,
-        Lexicon(manifest.task),
-        _by_meaning(manifest, text_encoder),
-    )
+    lexicon, by_meaning = Lexicon(manifest.task), _by_meaning(manifest, text_encoder)
+
+    def statements() -> Iterator[st.Statement]:  # read twice: they may be too many to hold
+        kept = captions_io.load(store.path("captions.parquet"))
+        return st.read_statements(kept, row_of, lexicon, by_meaning)
+
+    model = st.fit(statements(), given, tune, num_classes)
     progress(1, 3, "captions read")
-    model = st.fit(statements, given, tune, num_classes)
-    captions_NK, counts = st.caption_probs(statements, model, len(ids), num_classes)
+    said = st.caption_targets(statements(), model, len(ids), num_classes)
+    captions_NK = said.probs_NK
     progress(2, 3, "captions matched")
-    arrays = {
-        "captions_only": captions_NK,
-        "attributes": st.attribute_targets(statements, len(ids)),
-    }
+    arrays = {"captions_only": captions_NK, "attributes": said.attributes_NA}
     share, mixed, weights = 1.0, captions_NK, {}
     scores = (
         {} if config.evidence == "captions" else _scores(store, teachers, ids)
@@ -217,9 +221,9 @@ def soft_targets(
             mixed, _features(store, len(teachers), ids), train, config.neighbours
         )
     if config.hard:
-        mixed = np.eye(num_classes)[mixed.argmax(axis=1)]
+        mixed = np.eye(num_classes, dtype=np.float32)[mixed.argmax(axis=1)]
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
-    weight = np.ones(len(ids)) if config.evidence == "scores" else counts > 0
+    weight = np.ones(len(ids)) if config.evidence == "scores" else said.counts_N > 0
     arrays |= {"probs": mixed, "weight": weight}
     path = store.path("targets", "targets.npz")
     with atomic_path(path) as temporary:
@@ -270,11 +274,11 @@ def _scores(store: RunStore, teachers: list[str], ids: list[str]) -> dict[str, n
 
 
 def _features(store: RunStore, num_teachers: int, ids: list[str]) -> np.ndarray:
-    """Features [N, D], float32, of the first teacher that has some."""
+    """Features [N, D] of the first teacher that has some."""
     for number in range(1, num_teachers + 1):
         features = _observation(teacher_files(store, number), ids, "features")
         if features is not None:
-            return features.astype(np.float32)
+            return features
     raise ConfigError(["targets.neighbours: no teacher here has features. Expected 0"])
 
 

@@ -140,6 +140,13 @@ class Manifest:
     def of(self, *splits: Split) -> list[Item]:
         return [item for item in self.items if item.split in splits]
 
+    def rows(self, split: Split, most: int) -> np.ndarray:
+        """Returns the rows of a split's items, int64; of more than `most`, that many evenly spaced."""
+        rows = np.array([n for n, item in enumerate(self.items) if item.split == split], np.int64)
+        if len(rows) <= most:
+            return rows
+        return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
     def labels(self, split: Split) -> dict[int, int]:
         """Returns {row: label} of the labelled items of a split."""
         return {

@@ -20,7 +20,7 @@ from PIL import Image
 from captioning import descriptions
 from captioning.teachers import clip_models
 from captioning.teachers.clip_models import ClipModel
-from captioning.teachers.composed import balancing_bias
+from captioning.teachers.composed import MOST_TO_FIT, balancing_bias
 from captioning.teachers.local_weights import LocalWeights, settings_in
 from captioning.teachers.protocol import Brief, Conclusion, Look
 from edgekd.config import Section
@@ -113,9 +113,7 @@ class ClipTeacher:
         classes = np.stack([_class_vector(of_class, model) for of_class in texts])
         logits = _logits(observed["features"], classes * model.scale)
         if self._config.balance:
-            from captioning.teachers.speak import training_rows
-
-            train = training_rows(manifest)
+            train = manifest.rows("train", MOST_TO_FIT)
             logits += balancing_bias(logits[train].astype(np.float64)).astype(np.float32)
         head = {
             "logit_scale": model.scale,

@@ -25,6 +25,8 @@ _PROBE_WEIGHTS = tuple(np.geomspace(0.1, 4.0, 33))
 _NAMES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 _NAMES_GAIN = 0.01
 _MIN_LABELS_TO_FIT = 20
+# Training images that means and prototypes are taken of: more would not move them.
+MOST_TO_FIT = 20_000
 
 
 class NamedHead(Protocol):

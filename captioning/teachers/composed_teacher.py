@@ -113,7 +113,7 @@ class ComposedTeacher:
             config.synonyms,
             config.glosses,
         )
-        train = speak.training_rows(manifest)
+        train = manifest.rows("train", composed.MOST_TO_FIT)
         if config.prototypes == 0 or len(train) < manifest.task.num_classes:
             return names, weights
         features = observed["features"][train].astype(np.float32)

@@ -12,15 +12,13 @@ import numpy as np
 from captioning.glossary import imagenet_senses, senses
 from captioning.prompts import sample_sentence
 from captioning.sentences import SentenceEncoder
-from captioning.teachers.composed import NamesHead, fit_names
+from captioning.teachers.composed import MOST_TO_FIT, NamesHead, fit_names
 from captioning.teachers.protocol import Brief, caption_seed
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
 from edgekd.names import spoken
 from edgekd.records import Caption
 from edgekd.weights import WeightsFile
-
-_MOST_TO_FIT = 20_000
 
 
 def names_head(
@@ -41,20 +39,9 @@ def names_head(
             for name in manifest.task.classes
         ]
     )
-    imagenet = imagenet_N1000[training_rows(manifest)].astype(np.float32)
+    imagenet = imagenet_N1000[manifest.rows("train", MOST_TO_FIT)].astype(np.float32)
     head = fit_names(source, target, imagenet, temperature, balance)
     return head, encoder.weights
-
-
-def training_rows(manifest: Manifest) -> np.ndarray:
-    """Returns the rows of the training images, labelled or not; int64.
-
-    Of more than 20,000 only that many, evenly spaced: a mean needs no more, and memory is spared.
-    """
-    rows = [row for row, item in enumerate(manifest.items) if item.split == "train"]
-    if len(rows) <= _MOST_TO_FIT:
-        return np.array(rows, dtype=np.int64)
-    return np.array(rows)[np.linspace(0, len(rows) - 1, _MOST_TO_FIT).round().astype(np.int64)]
 
 
 def sentences(

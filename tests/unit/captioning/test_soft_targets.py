@@ -29,7 +29,8 @@ def caption(item: str, text: str, temperature: float = 1.0, dropped: str | None 
 
 
 def read(*captions: Caption, ids: str = "abc") -> list[st.Statement]:
-    return st.read_statements(captions, list(ids), LEXICON, lambda text: None)
+    row_of = {item_id: row for row, item_id in enumerate(ids)}
+    return list(st.read_statements(captions, row_of, LEXICON, lambda text: None))
 
 
 def of_test(by_temperature: dict[float, float]) -> dict[st.Source, float]:
@@ -42,7 +43,8 @@ def trusting(trust: float, **values: object) -> st.CaptionModel:
 
 
 def test_one_caption_is_its_class_as_far_as_it_is_trusted() -> None:
-    probs, counts = st.caption_probs(read(caption("a", "A cat.")), trusting(0.6), 3, NUM_CLASSES)
+    found = st.caption_targets(read(caption("a", "A cat.")), trusting(0.6), 3, NUM_CLASSES)
+    probs, counts = found.probs_NK, found.counts_N
     # .6 on the cat, and .4 shared by all four.
     assert probs[0] == pytest.approx([0.7, 0.1, 0.1, 0.1])
     assert probs[1:] == pytest.approx(0.25)
@@ -51,7 +53,7 @@ def test_one_caption_is_its_class_as_far_as_it_is_trusted() -> None:
 
 def test_a_second_name_gets_what_the_first_leaves() -> None:
     statements = read(caption("a", "A cat, perhaps a dog or a bird."))
-    probs, _ = st.caption_probs(statements, trusting(1.0), 1, NUM_CLASSES)
+    probs = st.caption_targets(statements, trusting(1.0), 1, NUM_CLASSES).probs_NK
     assert probs[0] == pytest.approx([0.7, 0.15, 0.15, 0])
 
 
@@ -60,7 +62,8 @@ def test_three_captions_are_averaged_each_at_its_temperature() -> None:
         caption("a", "A cat.", 0.5), caption("a", "A cat.", 1.0), caption("a", "A dog.", 2.0)
     )
     model = trusting(0, reliability=of_test({0.5: 1.0, 1.0: 0.6, 2.0: 0.2}))
-    probs, counts = st.caption_probs(statements, model, 1, NUM_CLASSES)
+    found = st.caption_targets(statements, model, 1, NUM_CLASSES)
+    probs, counts = found.probs_NK, found.counts_N
     # cat 1, dog 0 | cat .7, dog .1 | cat .2, dog .4; the other two 0, .1, .2 each.
     assert probs[0] == pytest.approx([1.9 / 3, 0.5 / 3, 0.1, 0.1])
     assert counts.tolist() == [3]
@@ -72,10 +75,12 @@ def test_attribute_words_shift_a_caption_by_their_evidence() -> None:
     evidence[red] = np.log([4, 1, 1, 1])  # red is four times as likely of a cat
     statements = read(caption("a", "A red dog."))
     model = trusting(0.0, log_word_AK=evidence, attribute_weight=0.5)
-    probs, _ = st.caption_probs(statements, model, 1, NUM_CLASSES)
+    probs = st.caption_targets(statements, model, 1, NUM_CLASSES).probs_NK
     # Uniform times (2, 1, 1, 1), the square root of 4.
     assert probs[0] == pytest.approx([0.4, 0.2, 0.2, 0.2])
-    ignored, _ = st.caption_probs(statements, trusting(0.0, log_word_AK=evidence), 1, NUM_CLASSES)
+    ignored = st.caption_targets(
+        statements, trusting(0.0, log_word_AK=evidence), 1, NUM_CLASSES
+    ).probs_NK
     assert ignored[0] == pytest.approx(0.25)
 
 
@@ -95,7 +100,7 @@ def test_a_sentence_that_names_no_class_is_taken_by_its_meaning() -> None:
         return np.array([0.1, 0.2, 0.3, 0.4])
 
     captions = [caption("a", "A kitten."), caption("a", "A cat.")]
-    first, second = st.read_statements(captions, ["a"], LEXICON, by_meaning)
+    first, second = st.read_statements(captions, {"a": 0}, LEXICON, by_meaning)
     assert asked == ["A kitten."]
     assert first.names_K is not None
     assert first.names_K.tolist() == [0.1, 0.2, 0.3, 0.4]
@@ -121,7 +126,8 @@ def test_trust_from_tune_labels_by_hand() -> None:
     texts = ["A cat."] * 15 + ["A dog."] * 5
     captions = [caption(i, text, 0.5) for i, text in zip(ids, texts, strict=True)]
     captions += [caption("i0", "A dog, perhaps a cat.", 2.0)]
-    statements = st.read_statements(captions, ids, LEXICON, lambda text: None)
+    row_of = {item_id: row for row, item_id in enumerate(ids)}
+    statements = list(st.read_statements(captions, row_of, LEXICON, lambda text: None))
     tune = dict.fromkeys(range(20), 0)
     assert st.fit(statements, {}, tune, NUM_CLASSES).reliability == pytest.approx(
         of_test({0.5: 16 / 22, 2.0: 1.3 / 3})
@@ -164,7 +170,7 @@ def test_attribute_targets_by_hand() -> None:
     statements = read(
         caption("a", "A red cat."), caption("a", "A red dog."), caption("a", "A blue, tall cat.")
     )
-    targets = st.attribute_targets(statements, 2)
+    targets = st.caption_targets(statements, trusting(1.0), 2, NUM_CLASSES).attributes_NA
     said = {WORDS[i][1]: targets[0, i] for i in np.flatnonzero(targets[0])}
     assert said == pytest.approx({"red": 2 / 3, "blue": 1 / 3, "tall": 1.0})
     assert not targets[1].any()
@@ -177,7 +183,7 @@ def test_each_teacher_is_trusted_for_itself() -> None:
     good, bad = caption("a", "A cat."), dataclasses.replace(caption("a", "A dog."), teacher="bad")
     statements = read(good, bad)
     model = st.CaptionModel({("test", 1.0): 1.0, ("bad", 1.0): 0.0}, NO_EVIDENCE, 0.0)
-    probs, _ = st.caption_probs(statements, model, 1, NUM_CLASSES)
+    probs = st.caption_targets(statements, model, 1, NUM_CLASSES).probs_NK
     assert probs[0] == pytest.approx([0.625, 0.125, 0.125, 0.125])  # a cat, and uniform
 
 

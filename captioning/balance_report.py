@@ -24,10 +24,10 @@ _MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class Ratio:
-    """A class's or word's share of the targets over that of tune, with what tune's count allows.
+    """A class's or word's share of the targets over that of tune, with what so few images allow.
 
-    `low` and `high` come from the Wilson interval of tune's share; `high` is inf where tune may
-    have none.
+    `low` and `high` come from the Wilson intervals of both shares, the one's end over the other's;
+    `high` is inf where tune may have none.
     """
 
     name: str
@@ -231,23 +231,17 @@ def _balance(
         # Half the sum of the mean absolute deviations of binomial shares.
         float(np.sqrt(share_K * (1 - share_K) / (2 * math.pi * num_tune)).sum()),
         tuple(
-            _ratio(name, float(of_targets), float(count), float(num_tune))
-            for name, of_targets, count in zip(names, share_K, counts_K, strict=True)
+            _ratio(name, float(share), num_targets, float(count), float(num_tune))
+            for name, share, count in zip(names, share_K, counts_K, strict=True)
         ),
     )
 
 
-def _ratio(name: str, of_targets: float, count: float, num_tune: float) -> Ratio:
-    low, high = wilson_interval(count, num_tune)  # type: ignore[arg-type]
+def _ratio(name: str, share: float, num_targets: int, count: float, num_tune: float) -> Ratio:
+    least, most = wilson_interval(share * num_targets, num_targets)
+    low, high = wilson_interval(count, round(num_tune))
     tune = count / num_tune
-    return Ratio(
-        name,
-        of_targets,
-        tune,
-        _over(of_targets, tune),
-        _over(of_targets, high),
-        _over(of_targets, low),
-    )
+    return Ratio(name, share, tune, _over(share, tune), _over(least, high), _over(most, low))
 
 
 def _over(share: float, other: float) -> float:

@@ -26,16 +26,16 @@ def test_distance_ratio_and_interval() -> None:
     cat, dog = found.ratios
     assert (cat.name, cat.targets, cat.tune) == ("cat", pytest.approx(0.8), 0.5)
     assert (cat.value, dog.value) == (pytest.approx(1.6), pytest.approx(0.4))
-    # Wilson of 5 of 10 is .2366 to .7634.
-    assert cat.low == pytest.approx(0.8 / 0.7634, abs=1e-3)
-    assert cat.high == pytest.approx(0.8 / 0.2366, abs=1e-3)
+    # Wilson of 5 of 10 is .2366 to .7634, of .8 of 3 images .2877 to .9754.
+    assert cat.low == pytest.approx(0.2877 / 0.7634, abs=1e-3)
+    assert cat.high == pytest.approx(0.9754 / 0.2366, abs=1e-2)
 
 
 def test_a_class_that_tune_lacks_has_no_upper_bound() -> None:
     found = br.class_balance(np.array([[0.5, 0.5]]), [0] * 10, CLASSES)
     dog = found.ratios[1]
-    # Wilson of 0 of 10 ends at z**2 / (10 + z**2) = .2775.
-    assert dog.low == pytest.approx(0.5 / 0.27753, abs=1e-3)
+    # Wilson of 0 of 10 ends at z**2 / (10 + z**2) = .2775; that of half an image begins at .0546.
+    assert dog.low == pytest.approx(0.0546 / 0.2775, abs=1e-3)
     assert (dog.value, dog.high) == (math.inf, math.inf)
     summary = found.summary()
     assert summary["ratios"][1]["high"] is None
@@ -43,16 +43,16 @@ def test_a_class_that_tune_lacks_has_no_upper_bound() -> None:
 
 
 def test_warnings_speak_of_what_chance_does_not_explain() -> None:
-    lean = np.tile([0.9, 0.1], (50, 1))
+    lean = np.tile([0.9, 0.1], (500, 1))
     many = br.class_balance(lean, [0, 1] * 100, CLASSES)
     first, dog = many.warnings()
     assert first.startswith("class: 40% of the targets lie elsewhere than tune's labels (2% by")
     assert dog == "class 'dog': 10.0% of the targets, 50.0% of tune, over 2 times less"
     # Ten labels: the distance is told, and no class's interval lies all beyond twice.
     few = br.class_balance(lean, [0, 1] * 5, CLASSES)
-    assert len(few.warnings()) == 2
-    assert few.warnings(max_ratio=4) == few.warnings()[:1]
-    assert few.warnings(max_ratio=4, max_distance=0.5) == []
+    assert len(few.warnings()) == 1
+    assert len(few.warnings(max_ratio=1.5)) == 2
+    assert few.warnings(max_distance=0.5) == []
     even = br.class_balance(np.tile([0.5, 0.5], (50, 1)), [0, 1] * 100, CLASSES)
     assert even.warnings() == []
 
@@ -61,7 +61,7 @@ def test_of_many_classes_ten_are_named_the_worst_first() -> None:
     classes = [f"c{n}" for n in range(40)]
     share = np.r_[np.full(15, 0.001), 0.0001, np.full(24, (1 - 0.0151) / 24)]
     labels = np.repeat(np.arange(40), 50)
-    lines = br.class_balance(share[None], labels, classes).warnings()
+    lines = br.class_balance(np.tile(share, (20000, 1)), labels, classes).warnings()
     assert lines[1].startswith("class 'c15'")
     assert len(lines) == 12
     assert lines[-1] == "class: 6 more are as far apart"

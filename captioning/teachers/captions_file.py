@@ -90,7 +90,9 @@ class CaptionsFileTeacher:
                 f"{config.path}: no such file. Expected a .csv, .jsonl or .parquet file"
             )
         self._config = config
-        self._index = brief.notes / "captions.sqlite"
+        # Another file's captions may be read at the same time.
+        which = digest(config.model_dump(mode="json"))[:16]
+        self._index = brief.notes / f"captions-{which}.sqlite"
 
     @property
     def name(self) -> str:

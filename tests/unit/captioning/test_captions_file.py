@@ -48,6 +48,7 @@ def said(captions: Iterable[Caption]) -> list[tuple[int, int, str]]:
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(text.encode(encoding))
     return path
 
@@ -167,6 +168,14 @@ def test_a_second_conclusion_starts_anew(tmp_path: Path) -> None:
     write(path, "path,text\ncat/1.jpg,three\n")
     found = concluded(tmp_path, path)
     assert said(found.captions) == [(0, 0, "three")]
+
+
+def test_two_files_are_read_side_by_side(tmp_path: Path) -> None:
+    one = write(tmp_path / "a" / "c.csv", "path,text\ncat/1.jpg,one\n")
+    other = write(tmp_path / "b" / "c.csv", "path,text\ncat/1.jpg,other\n")
+    first, second = concluded(tmp_path, one), concluded(tmp_path, other)
+    assert said(first.captions) == [(0, 0, "one")]
+    assert said(second.captions) == [(0, 0, "other")]
 
 
 BAD_ROWS = [

@@ -10,7 +10,8 @@ import numpy as np
 import pydantic
 
 from captioning.teachers import catalogue
-from captioning.teachers.configs import ComposedTeacherConfig, TeacherConfig
+from captioning.teachers.catalogue import TeacherConfig
+from captioning.teachers.configs import ComposedTeacherConfig
 from captioning.teachers.protocol import Brief, Files
 from edgekd import targets_file
 from edgekd.config import Section

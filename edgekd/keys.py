@@ -86,9 +86,11 @@ def prune(current: Run) -> MadeOf:
 def export(current: Run) -> MadeOf:
     files = [f"checkpoints/{name}.safetensors" for name in networks(current)]
     config = ["export.formats", "export.teacher", "choose.format"]
-    if current.config.exported_teacher:
-        files.append("captions/teacher_head.npz")
+    teacher, head = current.config.exported_teacher, "captions/teacher_head.npz"
+    if teacher is not None:
         config.append("caption.teacher")
+        if teacher.kind == "composed" or current.store.path(head).is_file():
+            files.append(head)
     return _made_of(current, config=config, images=("num_classes",), files=files)
 
 

@@ -293,10 +293,12 @@ def _students() -> list[dict[str, Any]]:
 
 
 def _teachers() -> list[dict[str, Any]]:
-    from captioning.stage import ComposedTeacherConfig
+    from captioning.teachers.catalogue import KINDS
 
-    doc = (ComposedTeacherConfig.__doc__ or "").strip()
-    return [{"kind": "composed", "note": doc}]
+    return [
+        {"kind": f"{kind:12}", "note": (section.__doc__ or "").strip().partition("\n")[0]}
+        for kind, section in KINDS.items()
+    ]
 
 
 def _devices() -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pydantic
 
 from captioning import stage as captioning
 from captioning.teachers import catalogue
-from captioning.teachers.configs import ComposedTeacherConfig
+from captioning.teachers.catalogue import TeacherConfig
 from devices import stage as devices
 from edgekd.config import Section
 from edgekd.errors import UsageError
@@ -77,7 +77,7 @@ class RunConfig(Section):
         return self.out or Path("runs") / self.name
 
     @property
-    def exported_teacher(self) -> ComposedTeacherConfig | None:
+    def exported_teacher(self) -> TeacherConfig | None:
         """The first teacher where it becomes a file: that is asked for, and its kind can."""
         teacher = self.caption.teacher
         return teacher if self.export.teacher and catalogue.exportable(teacher) else None

@@ -180,11 +180,14 @@ def _models_to_export(current: Run) -> Iterator[exporting.ToExport]:
             record.num_macs,
             tuple(formats),
         )
-    if config.exported_teacher is not None:
-        from students.models import num_macs, num_params
+    if config.exported_teacher is None:
+        return
+    from students.models import num_macs, num_params
 
-        head = captioning.teacher_files(current.store).head
-        network, preprocess = catalogue.load_module(config.exported_teacher, head)
+    head = captioning.teacher_files(current.store).head
+    loaded = catalogue.load_module(config.exported_teacher, head)
+    if loaded is not None:
+        network, preprocess = loaded
         macs = num_macs(network, preprocess.height)
         yield exporting.ToExport(
             "teacher", network, preprocess, num_params(network), macs, ("tflite",)
@@ -197,8 +200,11 @@ def _preprocess(current: Run) -> dict[str, Preprocess]:
         name: preprocess_from(current.result(_MAKER[name])["checkpoint"]["preprocess"])
         for name in keys.networks(current)
     }
-    teacher = current.config.exported_teacher
-    return prepared | ({"teacher": catalogue.preprocess(teacher)} if teacher is not None else {})
+    if current.config.exported_teacher is not None:
+        head = captioning.teacher_files(current.store).head
+        of_teacher = catalogue.preprocess(current.config.exported_teacher, head)
+        prepared |= {"teacher": of_teacher} if of_teacher is not None else {}
+    return prepared
 
 
 def _exported(current: Run) -> list[ExportedModel]:

@@ -39,7 +39,6 @@ _MEANINGS = {
     "data.licence": "of the images; goes into model card and bundle",
     "data.on_bad_image": "what to do with a file that cannot be read",
     "caption.teacher.kind": "which kind of teacher",
-    "caption.more[].kind": "which kind of teacher",
     "caption.captions_per_image": "sentences sampled for every image",
     "targets.evidence": "what the soft targets are made of",
     "distill.arch": "student network; see `edgekd list students`",
@@ -113,10 +112,9 @@ def keys(
     """Yields (dotted key, field) of every value of a config, sections left out; a list of sections
     is a value and, under `key[]`, its parts."""
     for name, field in model.model_fields.items():
-        inner = sections(field.annotation)
-        if not inner or _is_list(field):
+        if not sections(field.annotation) or _is_list(field):
             yield prefix + name, field
-        for section in inner:
+        for section in _described_here(model, field):
             yield from keys(section, _inside(prefix, name, field))
 
 
@@ -141,6 +139,9 @@ def allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum") or [schema["const"]])
     if schema.get("type") == "array":
+        if "prefixItems" in schema:
+            parts = schema["prefixItems"]
+            return f"{len(parts)} times: {allowed(parts[0])}"
         inside = allowed(schema["items"])
         listed = f"list of: {inside}" if "enum" in schema["items"] else f"list ({inside})"
         return listed + (", not empty" if schema.get("minItems") else "")
@@ -160,13 +161,46 @@ def _section(model: type[pydantic.BaseModel], prefix: str, title: str) -> Iterat
         inner = sections(field.annotation)
         if inner and not _is_list(field):
             continue
-        values = "list of what is below, not empty" if inner else allowed(schemas[name])
-        default = "one with the defaults below" if inner else _default(field)
+        values = _listed(model, field, schemas[name]) if inner else allowed(schemas[name])
+        default = _default_list(field) if inner else _default(field)
         yield _row(f"`{prefix}{name}`", default, values, meaning(prefix + name, field))
     for name, field in model.model_fields.items():
-        for section in sections(field.annotation):
+        described = _described_here(model, field)
+        for section in described:
             inside = _inside(prefix, name, field)
-            yield from _section(section, inside, f"`{inside[:-1]}`")
+            kind = f", kind: {section.model_fields['kind'].default}" if len(described) > 1 else ""
+            yield from _section(section, inside, f"`{inside[:-1]}`{kind}")
+
+
+def _described_here(
+    model: type[pydantic.BaseModel], field: pydantic.fields.FieldInfo
+) -> list[type[pydantic.BaseModel]]:
+    """The sections of a field; none for a list of kinds that another field has one of."""
+    return [] if _twin(model, field) else sections(field.annotation)
+
+
+def _twin(model: type[pydantic.BaseModel], field: pydantic.fields.FieldInfo) -> str:
+    """The name of the field that a list of kinds is a list of, or an empty string."""
+    inner = sections(field.annotation)
+    others = {
+        name: sections(other.annotation)
+        for name, other in model.model_fields.items()
+        if not _is_list(other)
+    }
+    same = [name for name, found in others.items() if found == inner]
+    return same[0] if _is_list(field) and len(inner) > 1 and same else ""
+
+
+def _listed(
+    model: type[pydantic.BaseModel], field: pydantic.fields.FieldInfo, schema: dict[str, Any]
+) -> str:
+    twin = _twin(model, field)
+    what = f"list of sections like `{twin}`" if twin else "list of what is below"
+    return what + (", not empty" if schema.get("minItems") else "")
+
+
+def _default_list(field: pydantic.fields.FieldInfo) -> str:
+    return "one with the defaults below" if field.default else "`[]`"
 
 
 def _is_list(field: pydantic.fields.FieldInfo) -> bool:

@@ -41,10 +41,14 @@ class ImageConfig(Section):
 
     height: int = pydantic.Field(ge=1, description="pixels")
     width: int = pydantic.Field(ge=1, description="pixels")
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    resize: Literal["stretch", "shorter_side_crop", "letterbox"] = "stretch"
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = pydantic.Field((0.5, 0.5, 0.5), description="of R, G, B")
+    std: tuple[float, float, float] = pydantic.Field((0.5, 0.5, 0.5), description="of R, G, B")
+    resize: Literal["stretch", "shorter_side_crop", "letterbox"] = pydantic.Field(
+        "stretch", description="how an image of another shape becomes that of the input"
+    )
+    interpolation: Literal["bilinear", "bicubic"] = pydantic.Field(
+        "bilinear", description="as Pillow does it"
+    )
 
 
 class ClassifierConfig(Section):

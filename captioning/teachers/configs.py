@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pydantic
@@ -176,17 +176,3 @@ class VisionServerConfig(ServerConfig):
         min_length=1,
         description="used in turn for an image's captions; `{classes}` becomes the class names",
     )
-
-
-def _kind(value: Any) -> Any:
-    """The kind of a section that may leave it out, as YAML has it or as a model."""
-    if isinstance(value, dict):
-        return value.get("kind", "composed")
-    return getattr(value, "kind", None)
-
-
-TeacherConfig = Annotated[
-    Annotated[ComposedTeacherConfig, pydantic.Tag("composed")]
-    | Annotated[VisionServerConfig, pydantic.Tag("openai")],
-    pydantic.Discriminator(_kind),
-]

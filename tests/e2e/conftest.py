@@ -10,6 +10,13 @@ from tests.e2e import small_runs
 from tests.e2e.small_runs import Finished
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_core() -> None:
+    """As the commands of `small_runs` have: sums of another number of threads round otherwise."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 demo images: 40 of the 60 training ones labelled, 20 each to tune, validate, test."""

@@ -23,8 +23,11 @@ _SIDE = 32
 _MEAN = [0.48, 0.46, 0.41]
 
 
-def blip(folder: Path, words: Sequence[str] = WORDS, **sizes: Any) -> Path:
-    """Saves BLIP: 32 px, 2 layers, or by other `sizes` of its vision and text config."""
+def blip(folder: Path, words: Sequence[str] = WORDS, ends: bool = True, **sizes: Any) -> Path:
+    """Saves BLIP: 32 px, 2 layers, or by other `sizes` of its vision and text config.
+
+    One that never `ends` fills whatever room it is given.
+    """
     tokens = tokenizer(words, pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", bos="[DEC]")
     vision = dict(_vision(), **sizes.get("vision", {}))
     text = {
@@ -46,6 +49,8 @@ def blip(folder: Path, words: Sequence[str] = WORDS, **sizes: Any) -> Path:
         size={"height": side, "width": side}, image_mean=_MEAN, image_std=[0.3, 0.3, 0.3]
     )
     network = transformers.BlipForConditionalGeneration(config)
+    if not ends:
+        network.text_decoder.cls.predictions.bias.data[tokens.sep_token_id] = -1e4
     return _saved(folder, network, transformers.BlipProcessor(images, tokens))
 
 
@@ -311,7 +316,7 @@ def _saved(folder: Path, network: Any, processor: Any) -> Path:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
-            if parameter.ndim > 1 and parameter.numel() < 10**6:
+            if parameter.ndim > 1 and parameter.numel() < 10**5:
                 parameter.normal_(0, 0.3, generator=generator)
     network.eval().save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from captioning.inflections import singulars
 from captioning.rules import Contradictions
@@ -310,6 +311,7 @@ def _phrases(rules: Contradictions) -> dict[str, list[tuple[tuple[str, ...], lis
     return by_first
 
 
+@lru_cache(1 << 13)
 def _singular(word: str) -> str:
     return min([*singulars(word), word], key=len)
 

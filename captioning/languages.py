@@ -10,7 +10,7 @@ from captioning.rules import Language
 from edgekd.extras import require
 
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-_CACHED = 1 << 16
+_CACHED = 1 << 14
 
 
 class Languages:

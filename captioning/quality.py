@@ -34,7 +34,7 @@ Embed = Callable[[list[str]], np.ndarray]
 Vote = Callable[[list[Caption]], Sequence[float]]
 """What a small model gives each caption; more is better."""
 
-_CACHED = 1 << 15
+_CACHED = 1 << 12
 _BATCH = 256
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _MEASURED = {word: index for index, (_, word) in enumerate(WORDS)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import typing
 import shlex
 import subprocess
 import sys
@@ -64,10 +65,15 @@ def _commands() -> dict[str, Any]:
 def _keys(model: Any, prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield prefix + name
-        annotation = field.annotation
-        inner = getattr(annotation, "model_fields", None)
-        if inner is not None:
-            yield from _keys(annotation, f"{prefix}{name}.")
+        for section in _sections(field.annotation):
+            yield from _keys(section, f"{prefix}{name}.")
+
+
+def _sections(annotation: Any) -> list[Any]:
+    """The models in a type, several in a union of kinds."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [section for part in typing.get_args(annotation) for section in _sections(part)]
 
 
 def test_the_readme_names_every_command() -> None:

@@ -37,7 +37,6 @@ Vote = Callable[[list[Caption]], Sequence[float]]
 _CACHED = 1 << 12
 _BATCH = 256
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-_MEASURED = {word: index for index, (_, word) in enumerate(WORDS)}
 
 
 @dataclass
@@ -96,6 +95,7 @@ class QualityFilter:
             lambda text: _Read(lexicon.parse(text), reader.read(text), frozenset(words(text)))
         )
         self._mentions = lru_cache(_CACHED)(lexicon.parse)
+        self._measured = _measured_values(rules)
         self._topics = topics
         self._topics_TE = _unit(topics.embed(topics.sentences)) if topics else None
 
@@ -224,7 +224,7 @@ class QualityFilter:
         statements = {
             (group, self._called(about)): values
             for (group, about), values in one.read.facts.values.items()
-            if one.measured_A is None or not values & _MEASURED.keys()
+            if one.measured_A is None or not values & self._measured.get(group, frozenset())
         }
         if self._one_class and one.read.mentions.classes:
             classes = one.read.mentions.classes
@@ -320,6 +320,17 @@ class _Judged:
     read: _Read
     reason: str | None
     measured_A: np.ndarray | None
+
+
+def _measured_values(rules: Rules) -> dict[str, frozenset[str]]:
+    """Returns the values of each group that one of the measured words stands for."""
+    measured = {word for _, word in WORDS}
+    return {
+        name: frozenset(
+            value for value, phrases in group.values.items() if measured & {value, *phrases}
+        )
+        for name, group in rules.contradictions.groups.items()
+    }
 
 
 def _content_jaccard(one: _Read, other: _Read, rules: Duplicates) -> float:

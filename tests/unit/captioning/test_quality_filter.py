@@ -145,6 +145,10 @@ def test_what_was_measured_is_not_voted_on() -> None:
     assert run(texts)[0][2] == "contradicts other captions on colour: white, not black (cat)"
     even_A = np.full(len(WORDS), 0.5)
     assert run(texts, {"a": even_A})[0] == [None] * 3
+    low = ["A low-contrast picture of a cat.", "A dog in a low-contrast picture, asleep."]
+    texts = [*low, "A high-contrast picture of a cat and a dog."]
+    assert run(texts)[0][2] is not None
+    assert run(texts, {"a": even_A})[0] == [None] * 3
 
 
 def test_classes_exclude_each_other_only_when_asked() -> None:

@@ -153,6 +153,15 @@ def test_clip_vision(tmp_path: Path) -> None:
         th.thin(model, [PIXELS], 1)
 
 
+@pytest.mark.parametrize("name", ["Dinov2", "Beit"])
+def test_models_that_name_their_layers_name_those_that_are_left(name: str, tmp_path: Path) -> None:
+    config = getattr(transformers, f"{name}Config")(**SIZES, num_hidden_layers=3, num_labels=3)
+    model = getattr(transformers, f"{name}ForImageClassification")(config).eval()
+    thinned = th.thin(model, [PIXELS], 1).model
+    assert thinned.config.out_features == ["stage2"]
+    th.save(thinned, tmp_path, PIXELS)
+
+
 def test_blip_is_thinned_in_vision_and_in_text_each_with_its_config(tmp_path: Path) -> None:
     vision = transformers.BlipVisionConfig(**SIZES, num_hidden_layers=3)
     text = transformers.BlipTextConfig(
@@ -210,6 +219,27 @@ def test_a_residual_network_keeps_what_changes_shape(tmp_path: Path) -> None:
     thinned = th.thin(model, [pixels], 3).model
     assert sorted(thinned.config.depths) == [1, 1]
     th.save(thinned, tmp_path, pixels)
+
+
+def test_a_stage_with_one_block_left_is_not_taken_apart() -> None:
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[2, 3], layer_type="basic", num_labels=3
+    )
+    model = transformers.ResNetForImageClassification(config).eval()
+    pixels = torch.rand(4, 3, 32, 32)
+    thinned = th.thin(model, [pixels], 3, measure="angular")
+    assert {name for name, _ in thinned.dropped} >= {
+        "resnet.encoder.stages.1.layers.1", "resnet.encoder.stages.1.layers.2",
+    }  # fmt: skip
+    assert thinned.model.config.depths == [1, 1]
+    with pytest.raises(UsageError, match="3 dropped, and no 1 more"):
+        th.thin(model, [pixels], 4)
+
+
+def test_runs_close_up_when_blocks_go() -> None:
+    stack = th.Stack("layers", 8, ((1, 2, 3, 4), (6, 7)))
+    assert th._shortened(stack, 2, 2) == th.Stack("layers", 6, ((1, 2), (4, 5)))
+    assert th._shortened(th.Stack("layers", 2, ((1,),)), 1, 1) == th.Stack("layers", 1, ())
 
 
 def test_swin_loads_again_when_an_even_number_of_neighbours_goes(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ from edgekd.records import Caption, Item
 from edgekd.store import digest
 
 if TYPE_CHECKING:
-    from captioning.teachers.captioner_families import Context, Family
+    from captioning.teachers.captioner_context import Context
+    from captioning.teachers.captioner_families import Family
     from captioning.teachers.sampling import Sampled
 
 _FEW_LABELS = 20

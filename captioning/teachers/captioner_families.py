@@ -1,71 +1,27 @@
 """Captioning models of transformers, by family: how an image is shown, and what comes next.
 
 An image is encoded once. What follows from it, captions at several temperatures or the sentences
-of classes, are rows copied from its `Context`.
+of classes, continues from its `Context`.
 
-B images, R rows, S tokens read before, T new tokens, V vocabulary.
+B images, R rows, T new tokens, N tokens of a row's continuations beside each other, V vocabulary.
 """
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from PIL import Image
 from transformers.modeling_outputs import BaseModelOutput
 
+from captioning.teachers.captioner_context import Context
 from captioning.teachers.chat_format import without_thoughts
 from edgekd.errors import UsageError, WeightsError
 
 _BLANK_SIDE = 224
-
-
-@dataclass
-class Context:
-    """What a model has read in each row, and what it expects next; `Family.read` lets it grow.
-
-    `seen_RS` is 0 for padding. `memory` are an encoder's states, which cross-attention reads.
-    """
-
-    cache: Any
-    seen_RS: torch.Tensor
-    next_R: torch.Tensor
-    logits_RV: torch.Tensor
-    memory: torch.Tensor | None = None
-    memory_mask: torch.Tensor | None = None
-
-    @property
-    def num_rows(self) -> int:
-        return len(self.logits_RV)
-
-    def selected(self, rows: Sequence[int] | torch.Tensor) -> Context:
-        """Returns a context of copies of the rows, in this order; one may come several times."""
-        index = torch.as_tensor(rows, dtype=torch.long, device=self.logits_RV.device)
-        return Context(
-            _selected(self.cache, index),
-            self.seen_RS[index],
-            self.next_R[index],
-            self.logits_RV[index],
-            None if self.memory is None else self.memory[index],
-            None if self.memory_mask is None else self.memory_mask[index],
-        )
-
-    def row_bytes(self) -> int:
-        """Returns what the cache holds for one row."""
-        parts = [getattr(self.cache, name, None) for name in ("layers", *_HALVES)]
-        layers = [
-            *(parts[0] or ()),
-            *(layer for part in parts[1:] if part for layer in part.layers),
-        ]
-        held = [t for layer in layers for t in (layer.keys, layer.values) if t is not None]
-        return sum(t.nbytes for t in held) // self.num_rows
-
-
-_HALVES = ("self_attention_cache", "cross_attention_cache")
 
 
 class Family:
@@ -73,6 +29,8 @@ class Family:
 
     prompts: ClassVar[tuple[str, ...]] = ("",)
     trained_without_image: ClassVar[bool] = False
+    forks: ClassVar[bool] = False
+    """Whether it takes the positions and masks of continuations beside each other."""
 
     def __init__(self, model: Any, image_processor: Any, tokenizer: Any, processor: Any = None):
         self.model = model
@@ -97,9 +55,27 @@ class Family:
         """
         raise NotImplementedError
 
+    def continued(self, context: Context, rows: Sequence[int]) -> Context:
+        """Returns a context of continuations of these rows; one may come several times."""
+        return context.forked(rows) if self.forks else context.selected(rows)
+
     def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
         """Adds tokens to the context; returns what is expected after each, logits [R, T, V]."""
-        raise NotImplementedError
+        if context.fork is None:
+            out = self._passed(context, tokens_RT, None, None)
+            logits: torch.Tensor = out.logits
+            new = context.seen_RS.new_ones(tokens_RT.shape)
+            context.seen_RS = torch.cat([context.seen_RS, new], dim=1)
+        else:
+            packed = context.packed(tokens_RT, self.model.dtype)
+            out = self._passed(context, packed.tokens_BN, packed.positions_BN, packed.mask_B1NM)
+            logits = packed.unpacked(out.logits, context.fork.base_R)
+            owner_BH = torch.cat([context.fork.owner_BH, packed.owner_BN], dim=1)
+            context.fork = replace(context.fork, owner_BH=owner_BH)
+        context.cache = getattr(out, self._cache_key)
+        context.next_R = context.next_R + tokens_RT.shape[1]
+        context.logits_RV = logits[:, -1]
+        return logits
 
     def scored_prompt(self, prompts: Sequence[str]) -> str:
         """Returns the prompt that sentences of classes answer: the first."""
@@ -137,35 +113,32 @@ class Family:
         pixels = self.image_processor(list(images), return_tensors="pt")["pixel_values"]
         return pixels.to(self.model.device, self.model.dtype)
 
-    def _started(
+    def _passed(
         self,
-        tokens: Sequence[int],
-        num_rows: int,
-        memory: torch.Tensor | None,
-        memory_mask: torch.Tensor | None = None,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        """Returns the output of a pass over new tokens; positions and mask are None but in a fork."""
+        raise NotImplementedError
+
+    def _started(
+        self, tokens: Sequence[int], num_rows: int, memory: torch.Tensor | None
     ) -> Context:
         """Returns a context after `tokens` in every row, for a decoder with cross-attention."""
         device = self.model.device
         empty = torch.zeros(num_rows, 0, dtype=torch.long, device=device)
-        none = torch.zeros(num_rows, 1, device=device)
         first = torch.zeros(num_rows, dtype=torch.long, device=device)
-        context = Context(None, empty, first, none, memory, memory_mask)
+        context = Context(None, empty, first, torch.zeros(num_rows, 1, device=device), memory)
         self.read(context, torch.tensor(tokens, device=device).expand(num_rows, -1))
         return context
-
-    def _taken(self, context: Context, out: Any, num_new: int) -> torch.Tensor:
-        """Moves a context on by what a forward pass gave."""
-        logits: torch.Tensor = out.logits
-        new = context.seen_RS.new_ones(len(logits), num_new)
-        context.cache = getattr(out, self._cache_key)
-        context.seen_RS = torch.cat([context.seen_RS, new], dim=1)
-        context.next_R = context.next_R + num_new
-        context.logits_RV = logits[:, -1]
-        return logits
 
 
 class Blip(Family):
     """BLIP: a ViT, and a BERT that reads its states. A prompt is the beginning of the caption."""
+
+    forks = True
 
     def contexts(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Iterator[Context]:
         memory = self.model.vision_model(pixel_values=self._pixels(images)).last_hidden_state
@@ -176,14 +149,21 @@ class Blip(Family):
         """The text decoder with its cross-attention left out, which it was never trained for."""
         return self._started(self._beginning(prompt), 1, None)
 
-    def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
-        out = self.model.text_decoder(
-            input_ids=tokens_RT,
+    def _passed(
+        self,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        return self.model.text_decoder(
+            input_ids=tokens_BN,
+            position_ids=positions_BN,
+            attention_mask=mask_B1NM,
             encoder_hidden_states=context.memory,
             use_cache=True,
             **{self._cache_key: context.cache},
         )
-        return self._taken(context, out, tokens_RT.shape[1])
 
     def scored_prompt(self, prompts: Sequence[str]) -> str:
         """None: the sentence of a class is the whole caption."""
@@ -237,14 +217,19 @@ class Florence2(Family):
         tokens = torch.tensor([ids], device=self.model.device)
         return self._of(self.model.get_input_embeddings()(tokens))
 
-    def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
-        out = self.model(
-            decoder_input_ids=tokens_RT,
+    def _passed(
+        self,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        return self.model(
+            decoder_input_ids=tokens_BN,
             encoder_outputs=BaseModelOutput(last_hidden_state=context.memory),
             use_cache=True,
             **{self._cache_key: context.cache},
         )
-        return self._taken(context, out, tokens_RT.shape[1])
 
     def never_said(self, size: int) -> list[int]:
         """Places and marks of other tasks too: none is a word."""
@@ -283,14 +268,19 @@ class EncoderDecoder(Family):
             "Expected: no_image: blank"
         )
 
-    def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
-        out = self.model(
-            decoder_input_ids=tokens_RT,
+    def _passed(
+        self,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        return self.model(
+            decoder_input_ids=tokens_BN,
             encoder_outputs=BaseModelOutput(last_hidden_state=context.memory),
             use_cache=True,
             **{self._cache_key: context.cache},
         )
-        return self._taken(context, out, tokens_RT.shape[1])
 
     def scored_prompt(self, prompts: Sequence[str]) -> str:
         """None: the sentence of a class is the whole caption."""
@@ -310,6 +300,7 @@ class Chat(Family):
 
     prompts = ("Describe this image in one sentence.",)
     trained_without_image = True
+    forks = True
 
     def __init__(self, model: Any, image_processor: Any, tokenizer: Any, processor: Any = None):
         super().__init__(model, image_processor, tokenizer, processor)
@@ -347,16 +338,26 @@ class Chat(Family):
         ids = ids.to(self.model.device)
         return self._first({"input_ids": ids, "attention_mask": torch.ones_like(ids)})[0]
 
-    def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
-        steps = torch.arange(tokens_RT.shape[1], device=tokens_RT.device)
-        out = self.model(
-            input_ids=tokens_RT,
-            attention_mask=torch.cat([context.seen_RS, torch.ones_like(tokens_RT)], dim=1),
-            position_ids=context.next_R[:, None] + steps,
+    def _passed(
+        self,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        if positions_BN is None or mask_B1NM is None:
+            steps = torch.arange(tokens_BN.shape[1], device=tokens_BN.device)
+            positions_BN = context.next_R[:, None] + steps
+            mask = torch.cat([context.seen_RS, torch.ones_like(tokens_BN)], dim=1)
+        else:
+            mask = mask_B1NM
+        return self.model(
+            input_ids=tokens_BN,
+            attention_mask=mask,
+            position_ids=positions_BN,
             use_cache=True,
             **{self._cache_key: context.cache},
         )
-        return self._taken(context, out, tokens_RT.shape[1])
 
     def answer(self, text: str) -> list[int]:
         asked = self._asked(self.prompts[0])
@@ -394,16 +395,3 @@ class Chat(Family):
         if deltas is not None:
             following = following + deltas[:, 0]
         return Context(getattr(out, self._cache_key), mask, following, out.logits[:, -1]), out
-
-
-def _selected(cache: Any, index: torch.Tensor) -> Any:
-    """Returns rows of a cache as a cache of their own; the old one stays as it is."""
-    new = copy.copy(cache)
-    if hasattr(cache, _HALVES[0]):  # of a decoder with cross-attention
-        for half in _HALVES:
-            setattr(new, half, _selected(getattr(cache, half), index))
-        new.is_updated = dict(cache.is_updated)
-        return new
-    new.layers = [copy.copy(layer) for layer in cache.layers]
-    new.batch_select_indices(index)
-    return new

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from captioning.teachers.captioner_families import Context, Family
+from captioning.teachers.captioner_context import Context
+from captioning.teachers.captioner_families import Family
 from edgekd import names
 from edgekd.records import TaskSpec
 
@@ -61,9 +62,9 @@ def log_likelihoods(
     shared_R = _read_shared(family, begun, shared)
     first = torch.tensor([rest[0] for rest in rests], device=begun.logits_RV.device)
     scores_RM = shared_R[:, None] + _log_softmax(begun.logits_RV)[:, first]
-    for rows, columns, tokens_PT in _chunks(begun, rests):
+    for rows, columns, tokens_PT in _chunks(begun, rests, 0 if family.forks else begun.row_bytes()):
         place = torch.tensor(rows), torch.tensor(columns)
-        scores_RM[place] += _read_rests(family, begun.selected(rows), tokens_PT)
+        scores_RM[place] += _read_rests(family, family.continued(begun, rows), tokens_PT)
     return scores_RM.float().cpu().numpy()
 
 
@@ -117,7 +118,7 @@ def _read_rests(family: Family, context: Context, tokens_PT: torch.Tensor) -> to
 
 
 def _chunks(
-    begun: Context, rests: list[list[int]]
+    begun: Context, rests: list[list[int]], copied_bytes: int
 ) -> Iterator[tuple[list[int], list[int], torch.Tensor]]:
     """Yields (rows, columns, tokens [P, T] filled up with -1) of rests longer than one token."""
     longer = sorted(
@@ -128,7 +129,7 @@ def _chunks(
         return
     longest = len(rests[longer[-1]])
     logits = 3 * longest * begun.logits_RV.shape[1] * 4  # as given, as float32, and normalized
-    most = max(1, _MOST_BYTES // (begun.row_bytes() + logits))
+    most = max(1, _MOST_BYTES // (copied_bytes + logits))
     for start in range(0, len(pairs), most):
         rows, columns = map(list, zip(*pairs[start : start + most], strict=True))
         chosen = [torch.tensor(rests[column]) for column in columns]

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from captioning.teachers.captioner_families import Context, Family
+from captioning.teachers.captioner_context import Context
+from captioning.teachers.captioner_families import Family
 
 CUT = "…"
 _SENTENCE = re.compile(r".*?[.!?]+[\"')\]]*(?=\s|$)|.*?[。！？]+[」』”）]*", re.DOTALL)
@@ -48,7 +49,7 @@ def sample(
     """Returns a caption for each wish. The context stays as it is."""
     courses = [_Course(wish) for wish in wishes]
     rows = courses
-    live = context.selected([wish.row for wish in wishes])
+    live = family.continued(context, [wish.row for wish in wishes])
     never = family.never_said(live.logits_RV.shape[1])
     for left in range(max_tokens, 0, -1):
         log_probs = _log_probs(live.logits_RV, never)

@@ -216,6 +216,20 @@ def test_captions_that_end_at_different_lengths_do_not_touch_each_other(
     assert texts(together) == texts(spoken(1))
 
 
+@pytest.mark.parametrize("name", ["blip", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_continuations_beside_each_other_say_what_copies_say(
+    name: str, folders: dict[str, Path], images: list[Image.Image]
+) -> None:
+    def look(forks: bool) -> Look:
+        made = teacher(folders[name], captions=8, max_tokens=12)
+        made._family.forks = forks  # type: ignore[misc]
+        return made.look(ITEMS, images)
+
+    beside, copied = look(True), look(False)
+    assert texts(beside) == texts(copied)
+    np.testing.assert_allclose(beside.arrays["gain"], copied.arrays["gain"], atol=1e-4)
+
+
 def test_without_scores_of_classes_it_only_speaks(
     folders: dict[str, Path], images: list[Image.Image]
 ) -> None:

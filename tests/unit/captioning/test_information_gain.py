@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ import torch
 from transformers import DynamicCache
 
 from captioning.teachers import information_gain
-from captioning.teachers.captioner_families import Context, Family
+from captioning.teachers.captioner_context import Context
+from captioning.teachers.captioner_families import Family
 from captioning.teachers.information_gain import Sentences, gains, log_likelihoods, sentences
 from edgekd.records import TaskSpec
 
@@ -32,7 +34,9 @@ _FIRST = [[0.7, 0.1, 0.1, 0.1], [0.2, 0.3, 0.4, 0.1]]
 class Chain(Family):
     """Two rows that differ in what they expect first."""
 
-    def __init__(self) -> None:
+    def __init__(self, forks: bool = False) -> None:
+        self.forks = forks  # type: ignore[misc]
+        self.model = SimpleNamespace(dtype=torch.float32)
         self.table = torch.log(torch.tensor([TABLE[token] for token in range(4)]))
         self.reads: list[tuple[int, int]] = []
         self._cache_key = "cache"
@@ -43,10 +47,15 @@ class Chain(Family):
         logits = torch.log(torch.tensor(_FIRST)) + torch.tensor([[3.0], [-2.0]])
         return Context(DynamicCache(), none, none.sum(1), logits)
 
-    def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
-        self.reads.append(tuple(tokens_RT.shape))  # type: ignore[arg-type]
-        out = SimpleNamespace(logits=self.table[tokens_RT] + 1.5, cache=context.cache)
-        return self._taken(context, out, tokens_RT.shape[1])
+    def _passed(
+        self,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        self.reads.append(tuple(tokens_BN.shape))  # type: ignore[arg-type]
+        return SimpleNamespace(logits=self.table[tokens_BN] + 1.5, cache=context.cache)
 
 
 def by_hand(row: int, answer: list[int]) -> float:
@@ -55,6 +64,7 @@ def by_hand(row: int, answer: list[int]) -> float:
     return sum(map(math.log, steps))
 
 
+@pytest.mark.parametrize("forks", [False, True])
 @pytest.mark.parametrize("most_bytes", [1, 400, 2**29])
 @pytest.mark.parametrize(
     "answers",
@@ -67,10 +77,10 @@ def by_hand(row: int, answer: list[int]) -> float:
     ],
 )
 def test_log_likelihoods_are_the_sums_over_the_tokens(
-    answers: list[list[int]], most_bytes: int, monkeypatch: pytest.MonkeyPatch
+    answers: list[list[int]], most_bytes: int, forks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(information_gain, "_MOST_BYTES", most_bytes)
-    chain = Chain()
+    chain = Chain(forks)
     context = chain.begun()
     found = log_likelihoods(chain, context, answers)
     expected = [[by_hand(row, answer) for answer in answers] for row in (0, 1)]
@@ -79,12 +89,15 @@ def test_log_likelihoods_are_the_sums_over_the_tokens(
     assert context.seen_RS.shape == (2, 0)
 
 
-def test_what_all_answers_begin_with_is_read_once_an_image() -> None:
-    chain = Chain()
+@pytest.mark.parametrize(("forks", "rests"), [(False, (18, 2)), (True, (2, 18))])
+def test_what_all_answers_begin_with_is_read_once_an_image(
+    forks: bool, rests: tuple[int, int]
+) -> None:
+    chain = Chain(forks)
     answers = [[A, B, A, first, second, END] for first in (A, B, C) for second in (A, B, C)]
     log_likelihoods(chain, chain.begun(), answers)
-    # The beginning by 2 rows; then both tokens of the nine rests by all 18.
-    assert chain.reads == [(2, 3), (18, 2)]
+    # The beginning by 2 rows; then both tokens of the nine rests by 18, or beside each other in 2.
+    assert chain.reads == [(2, 3), rests]
 
 
 def test_gains_are_differences_and_the_mean_ratio_of_several_sentences() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ pytest.importorskip("transformers")
 import torch
 from transformers import DynamicCache
 
-from captioning.teachers.captioner_families import Context, Family
+from captioning.teachers.captioner_context import Context
+from captioning.teachers.captioner_families import Family
 from captioning.teachers.sampling import Wish, sample, whole_sentences
 
 A, B, END, MARK = range(4)
@@ -21,9 +23,12 @@ A, B, END, MARK = range(4)
 class Chain(Family):
     """Four tokens, of which the last is none that is said; begins after A."""
 
-    def __init__(self, probs: dict[int, list[float]]):
+    def __init__(self, probs: dict[int, list[float]], forks: bool = False):
         self.table = torch.log(torch.tensor([probs[token] for token in range(4)]))
         self.ends = {END}
+        self.forks = forks  # type: ignore[misc]
+        self.model = SimpleNamespace(dtype=torch.float32)
+        self._cache_key = "cache"
         self.num_read: list[int] = []
 
     def begun(self, num_rows: int) -> Context:
@@ -31,11 +36,15 @@ class Chain(Family):
         logits = self.table[A].expand(num_rows, -1)
         return Context(DynamicCache(), none, none.sum(1), logits)
 
-    def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
-        self.num_read.append(len(tokens_RT))
-        out = SimpleNamespace(logits=self.table[tokens_RT], cache=context.cache)
-        self._cache_key = "cache"
-        return self._taken(context, out, tokens_RT.shape[1])
+    def _passed(
+        self,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        self.num_read.append(tokens_BN.numel())
+        return SimpleNamespace(logits=self.table[tokens_BN], cache=context.cache)
 
     def never_said(self, size: int) -> list[int]:
         return [MARK]
@@ -88,16 +97,18 @@ def test_an_end_at_once_is_an_empty_caption() -> None:
     assert chain.num_read == []
 
 
-def test_captions_do_not_depend_on_those_beside_them() -> None:
+@pytest.mark.parametrize("forks", [False, True])
+def test_captions_do_not_depend_on_those_beside_them(forks: bool) -> None:
     wishes = [Wish(seed % 3, 0.5 + seed / 20, seed) for seed in range(40)]
-    chain = Chain(CHAIN)
+    chain = Chain(CHAIN, forks)
     together = sample(chain, chain.begun(3), wishes, 30)
     assert together == [sample(chain, chain.begun(3), [wish], 30)[0] for wish in wishes]
     assert len({said.tokens for said in together}) > 10
 
 
-def test_captions_that_have_ended_are_left_behind() -> None:
-    chain = Chain(CHAIN)
+@pytest.mark.parametrize("forks", [False, True])
+def test_captions_that_have_ended_are_left_behind(forks: bool) -> None:
+    chain = Chain(CHAIN, forks)
     sample(chain, chain.begun(1), [Wish(0, 1.0, seed) for seed in range(64)], 40)
     assert chain.num_read[0] == 64
     assert sorted(chain.num_read, reverse=True) == chain.num_read

@@ -42,17 +42,19 @@ _FILTERED = 2000
 
 @dataclass(frozen=True)
 class Size:
-    """A model and how much of it is measured in a round; `passes` are of the naive scoring."""
+    """A model and how much is measured in a round: images looked at together, and one by one;
+    `passes` are of the naive scoring."""
 
     name: str
     sizes: dict[str, Any]
     num_words: int
     max_tokens: int
     num_images: int
+    num_naive: int
     passes: int
 
 
-TINY = Size("tiny", {}, 300, 12, 8, NUM_CLASSES)
+TINY = Size("tiny", {}, 300, 12, 8, 8, NUM_CLASSES)
 BASE = Size(
     "blip_base",
     {
@@ -75,7 +77,8 @@ BASE = Size(
     _VOCABULARY,
     12,
     2,
-    8,
+    1,
+    4,
 )
 
 
@@ -155,27 +158,31 @@ class Measured:
             teacher.look(_items(1), warm)
 
     def one_round(self, seed: int, first: int) -> dict[str, float]:
-        """Returns the seconds of each way; every other round begins at the other end."""
+        """Returns the processor's seconds of each way an image; every other round begins at the end."""
         images = self._images(seed)
-        items = _items(len(images))
+        items, few = _items(len(images)), images[: self.size.num_naive]
         ways: list[tuple[str, Callable[[], Any]]] = [
-            ("naive", lambda: self._naive(images, CAPTIONS)),
+            ("naive", lambda: self._naive(few, CAPTIONS)),
             ("batched", lambda: self.batched.look(items, images)),
-            ("one_call", lambda: self._one_call(images)),
+            ("one_call", lambda: self._one_call(few)),
             ("batched_bf16", lambda: self.half.look(items, images)),
-            ("naive_single", lambda: self._naive(images, 1)),
+            ("naive_single", lambda: self._naive(few, 1)),
             ("batched_single", lambda: self.single.look(items, images)),
             ("forward", lambda: self._forward(images[0])),
-            ("scored", lambda: self.scorer.look(items, images)),
+            ("scored", lambda: self.scorer.look(items[: len(few)], few)),
         ]
         seconds, found = {}, {}
         for name, way in ways if first % 2 == 0 else ways[::-1]:
-            start = time.perf_counter()
+            start = time.process_time()
             found[name] = way()
-            seconds[name] = time.perf_counter() - start
+            seconds[name] = time.process_time() - start
             print(f"{self.size.name} {seed} {name}: {seconds[name]:.2f} s", file=sys.stderr)
         self._check(found)
-        return seconds
+        together = ("batched", "batched_bf16", "batched_single")
+        counts = {name: len(images) if name in together else len(few) for name in seconds}
+        return {name: spent / counts[name] for name, spent in seconds.items()} | {
+            "forward": seconds["forward"] / self.size.passes
+        }
 
     def _naive(self, images: list[Image.Image], captions: int) -> list[int]:
         """One generate a caption, as the documentation of transformers has it; counts tokens."""
@@ -228,7 +235,7 @@ class Measured:
 
     def _check(self, found: dict[str, Any]) -> None:
         """Every way made as many captions of as many tokens, and the scores are the same."""
-        wanted = len(found["naive"]) * [self.size.max_tokens]
+        one = CAPTIONS * [self.size.max_tokens]
         lengths = {
             "naive": found["naive"],
             "one_call": found["one_call"],
@@ -236,8 +243,8 @@ class Measured:
             "batched_bf16": [len(_words(caption)) for caption in found["batched_bf16"].captions],
         }
         for name, each in lengths.items():
-            if each != wanted:
-                raise SystemExit(f"{name}: captions of {each} tokens, expected {wanted}")
+            if each != len(each) // CAPTIONS * one:
+                raise SystemExit(f"{name}: captions of {each} tokens, expected {one} an image")
         gain = (
             found["scored"].arrays["gain"][0, : self.size.passes]
             + self.scorer._without[: self.size.passes]
@@ -268,11 +275,7 @@ class Measured:
 
 
 def _figures(size: Size, rounds: list[dict[str, float]]) -> dict[str, Any]:
-    captions = size.num_images * CAPTIONS
-    per_class = [
-        (r["forward"] / size.passes) / (r["scored"] / (size.num_images * NUM_CLASSES))
-        for r in rounds
-    ]
+    per_class = [r["forward"] * NUM_CLASSES / r["scored"] for r in rounds]
     found = {
         "batched_over_naive": [r["naive"] / r["batched"] for r in rounds],
         "batched_over_one_call_an_image_and_temperature": [
@@ -289,13 +292,11 @@ def _figures(size: Size, rounds: list[dict[str, float]]) -> dict[str, Any]:
         for name, values in found.items()
     }
     for name in ("naive", "one_call", "batched", "batched_bf16"):
-        seconds = [r[name] / captions for r in rounds]
-        figures[f"{size.name}_{name}_seconds_per_caption"] = results_file.figure(
-            seconds, "seconds", captions
-        )
-    scored = [r["scored"] / size.num_images for r in rounds]
+        seconds = [r[name] / CAPTIONS for r in rounds]
+        figures[f"{size.name}_{name}_seconds_per_caption"] = results_file.figure(seconds, "seconds")
+    scored = [r["scored"] for r in rounds]
     figures[f"{size.name}_scores_of_{NUM_CLASSES}_classes_seconds_per_image"] = results_file.figure(
-        scored, "seconds", size.num_images
+        scored, "seconds"
     )
     return figures
 
@@ -315,7 +316,7 @@ def _store_and_filter(seed: int, scratch: Path) -> float:
     topics = Topics(encoder.encode, [_sentence(name) for name in task.classes])
     times = []
     for attempt in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         raw = scratch / f"raw-{attempt}.parquet"
         captions_io.save(captions, raw)
         filtered = QualityFilter(
@@ -328,7 +329,7 @@ def _store_and_filter(seed: int, scratch: Path) -> float:
             topics=topics,
         )
         captions_io.save(filtered(captions_io.load(raw), measured), scratch / "captions.parquet")
-        times.append((time.perf_counter() - start) / len(captions))
+        times.append((time.process_time() - start) / len(captions))
     return median(times)
 
 
@@ -383,20 +384,22 @@ def _items(count: int) -> list[Item]:
 
 def _notes(threads: int) -> str:
     return (
-        f"{threads} thread{'s' if threads > 1 else ''}, {cpu_name()}, on a machine shared with "
-        f"other work; ratios of ways that alternate. {CAPTIONS} captions an image, "
-        f"{BASE.max_tokens} tokens each, two temperatures; {BASE.num_images} images together for "
-        "blip_base (BlipConfig's own sizes: ViT-B/16 at 384 px, BERT-base), so 8 captions. What "
-        "the ratio is made of: the vision encoder is bound by arithmetic on a CPU, so batching "
-        "images gains it nothing, and encoding an image once for its captions gains nearly their "
-        "number; the decoder reads all its weights for each step, once for 8 captions and once for "
-        "one. With one caption an image only the second is left. one_call is generate with "
-        "num_return_sequences, which encodes an image once a temperature. naive scores by "
-        f"{BASE.passes} full passes a round for blip_base, and the ratio is that of the time a "
-        "class; its captions and scores were checked: as many tokens, the same scores. What is "
-        "worked out once a run (the scores without an image, loading) is in neither. Store and "
-        f"filter: {_FILTERED} sentences of the composed teacher, written, read twice, filtered by "
-        "all rules with the embedding of each text (MiniLM), written again."
+        f"{threads} thread{'s' if threads > 1 else ''}, {cpu_name()}; seconds are the processor's, "
+        "since the machine was shared with other work, and the ways alternate. "
+        f"{CAPTIONS} captions an image of {BASE.max_tokens} tokens each, at two temperatures. "
+        "blip_base has BlipConfig's own sizes (ViT-B/16 at 384 px, BERT-base, 30,524 words); "
+        f"{BASE.num_images} images are looked at together, one for the other ways, and times are an "
+        "image. What the ratio is made of: on a CPU the vision encoder is bound by arithmetic, so "
+        "images together gain it nothing, and an image encoded once for its captions gains nearly "
+        "their number; the decoder reads all its weights at each step, once for all captions "
+        "instead of once for each. With one caption an image only the second is left. one_call is "
+        "generate with num_return_sequences, which encodes an image once a temperature. scores: "
+        f"{BASE.passes} full passes a round for blip_base, taken for {NUM_CLASSES} by the time of "
+        "one, against all classes of one image. All ways made as many tokens, and the scores were "
+        "the same. What is worked out once a run (loading, the scores without an image) is in "
+        f"none. Store and filter: {_FILTERED} sentences of the composed teacher, written, read "
+        "twice, filtered by all rules with the embedding of each text (MiniLM), written again; in "
+        "parts of the tiny model's generation it says nothing."
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import typing
 import shlex
 import subprocess
 import sys
+import typing
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path

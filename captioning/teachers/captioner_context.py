@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers.cache_utils import DynamicLayer
 
 _HALVES = ("self_attention_cache", "cross_attention_cache")
 _NOBODY = -1
@@ -66,6 +67,13 @@ class Context:
     @property
     def num_rows(self) -> int:
         return len(self.logits_RV)
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether a mask rules all that a token sees: no sliding window, no running state."""
+        return all(
+            type(layer) is DynamicLayer for part in _parts(self.cache) for layer in part.layers
+        )
 
     def selected(self, rows: Sequence[int] | torch.Tensor) -> Context:
         """Returns a context of these rows, in this order; one may come several times.
@@ -121,10 +129,9 @@ class Context:
 
     def row_bytes(self) -> int:
         """Returns what the cache holds for one of its rows."""
-        caches = [getattr(self.cache, half) for half in _HALVES if hasattr(self.cache, half)]
-        layers = [layer for cache in caches or [self.cache] for layer in cache.layers]
-        held = [t for layer in layers for t in (layer.keys, layer.values) if t is not None]
-        return sum(t.nbytes for t in held) // max(len(self.seen_RS), 1)
+        layers = [layer for cache in _parts(self.cache) for layer in cache.layers]
+        held = [getattr(layer, part, None) for layer in layers for part in ("keys", "values")]
+        return sum(t.nbytes for t in held if t is not None) // max(len(self.seen_RS), 1)
 
     def _index(self, rows: Sequence[int] | torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(rows, dtype=torch.long, device=self.logits_RV.device)
@@ -140,23 +147,34 @@ def _places(base_R: torch.Tensor) -> torch.Tensor:
     return torch.tensor(places, device=base_R.device)
 
 
+def _parts(cache: Any) -> list[Any]:
+    """Returns a decoder's cache of itself and that of its encoder, or the one there is."""
+    return [getattr(cache, half) for half in _HALVES if hasattr(cache, half)] or [cache]
+
+
 def _selected(cache: Any, index: torch.Tensor) -> Any:
     """Returns rows of a cache as a cache of their own; the old one stays as it is."""
     new = _shared(cache)
-    for half in (getattr(new, name) for name in _HALVES if hasattr(new, name)):
-        half.batch_select_indices(index)
-    if not hasattr(new, _HALVES[0]):
-        new.batch_select_indices(index)
+    for part in _parts(new):
+        part.reorder_cache(index)
     return new
 
 
 def _shared(cache: Any) -> Any:
     """Returns a cache of the same tensors; what the one reads from now on, the other does not see."""
     new = copy.copy(cache)
-    if hasattr(cache, _HALVES[0]):  # of a decoder with cross-attention
+    if hasattr(cache, _HALVES[0]):
         for half in _HALVES:
             setattr(new, half, _shared(getattr(cache, half)))
         new.is_updated = dict(cache.is_updated)
     else:
-        new.layers = [copy.copy(layer) for layer in cache.layers]
+        new.layers = [_of_its_own(layer) for layer in cache.layers]
+    return new
+
+
+def _of_its_own(layer: Any) -> Any:
+    new = copy.copy(layer)
+    for name, value in vars(layer).items():
+        if isinstance(value, dict):  # states of linear attention, by their number
+            setattr(new, name, dict(value))
     return new

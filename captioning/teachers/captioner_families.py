@@ -57,7 +57,11 @@ class Family:
 
     def continued(self, context: Context, rows: Sequence[int]) -> Context:
         """Returns a context of continuations of these rows; one may come several times."""
-        return context.forked(rows) if self.forks else context.selected(rows)
+        return context.forked(rows) if self.shares(context) else context.selected(rows)
+
+    def shares(self, context: Context) -> bool:
+        """Returns whether continuations share what was read, instead of copies of it."""
+        return self.forks and context.can_fork
 
     def read(self, context: Context, tokens_RT: torch.Tensor) -> torch.Tensor:
         """Adds tokens to the context; returns what is expected after each, logits [R, T, V]."""

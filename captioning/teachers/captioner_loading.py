@@ -32,6 +32,7 @@ _FAMILIES: dict[str, FamilyName] = {
     "qwen2_5_vl": "qwen_vl",
     "qwen3_vl": "qwen_vl",
     "qwen3_vl_moe": "qwen_vl",
+    "qwen3_5": "qwen_vl",
     "vision-encoder-decoder": "encoder_decoder",
 }
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")

@@ -62,7 +62,9 @@ def log_likelihoods(
     shared_R = _read_shared(family, begun, shared)
     first = torch.tensor([rest[0] for rest in rests], device=begun.logits_RV.device)
     scores_RM = shared_R[:, None] + _log_softmax(begun.logits_RV)[:, first]
-    for rows, columns, tokens_PT in _chunks(begun, rests, 0 if family.forks else begun.row_bytes()):
+    for rows, columns, tokens_PT in _chunks(
+        begun, rests, 0 if family.shares(begun) else begun.row_bytes()
+    ):
         place = torch.tensor(rows), torch.tensor(columns)
         scores_RM[place] += _read_rests(family, family.continued(begun, rows), tokens_PT)
     return scores_RM.float().cpu().numpy()

@@ -179,6 +179,30 @@ def qwen3_vl(folder: Path, words: Sequence[str] = WORDS) -> Path:
     return _qwen_saved(folder, transformers.Qwen3VLForConditionalGeneration(config), tokens)
 
 
+def qwen3_5(folder: Path, words: Sequence[str] = WORDS) -> Path:
+    """Saves Qwen3.5, whose text layers but the last keep a running state instead of every token."""
+    tokens = _qwen_tokens(words)
+    vision = {
+        "depth": 2,
+        "hidden_size": 16,
+        "out_hidden_size": 32,
+        "num_heads": 2,
+        "intermediate_size": 24,
+        "patch_size": 8,
+        "num_position_embeddings": 16,
+    }
+    text = _qwen_language(tokens, "default") | {
+        "head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"],
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+    }
+    config = transformers.Qwen3_5Config(vision_config=vision, text_config=text, **_qwen_ids(tokens))
+    return _qwen_saved(folder, transformers.Qwen3_5ForConditionalGeneration(config), tokens)
+
+
 def vit_gpt2(folder: Path, words: Sequence[str] = WORDS) -> Path:
     """Saves a ViT with a GPT-2 that reads its states."""
     tokens = tokenizer(words, bos="<|endoftext|>", eos="<|endoftext|>", unk="<unk>", pad="<pad>")
@@ -212,6 +236,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
+    "qwen3_5": qwen3_5,
     "encoder_decoder": vit_gpt2,
 }
 
@@ -285,7 +310,7 @@ def _qwen_saved(folder: Path, network: Any, tokens: Any) -> Path:
     sizes = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
     images = transformers.Qwen2VLImageProcessor(patch_size=patch, size=sizes)
     template = _chat("<|im_start|>assistant\n", "<|im_start|>user\n")
-    if kind == "qwen3_vl":
+    if kind in ("qwen3_vl", "qwen3_5"):
         video = transformers.Qwen3VLVideoProcessor(patch_size=patch)
         processor = transformers.Qwen3VLProcessor(images, tokens, video, chat_template=template)
     else:

@@ -116,7 +116,7 @@ def test_at_temperature_0_it_says_what_generate_of_transformers_says(
     family = _loaded(folders[name])
     expected = [_generated(family, name, image) for image in images]
     assert texts(spoken) == expected
-    assert all(len(text.split()) > 1 for text in expected)
+    assert max(map(len, expected)) > 8
 
 
 @pytest.mark.parametrize("name", _FAMILIES)

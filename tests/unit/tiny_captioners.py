@@ -203,6 +203,30 @@ def qwen3_5(folder: Path, words: Sequence[str] = WORDS) -> Path:
     return _qwen_saved(folder, transformers.Qwen3_5ForConditionalGeneration(config), tokens)
 
 
+def llava(folder: Path, words: Sequence[str] = WORDS) -> Path:
+    """Saves LLaVA, which stands for the chat models that no family names."""
+    named = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+    tokens = tokenizer(words, ["<image>"], **named)
+    config = transformers.LlavaConfig(
+        vision_config=transformers.CLIPVisionConfig(**_vision(), projection_dim=16),
+        text_config=_language(tokens, "llama"),
+        image_token_id=tokens.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+    )
+    images = transformers.CLIPImageProcessor(
+        size={"shortest_edge": _SIDE}, crop_size={"height": _SIDE, "width": _SIDE}
+    )
+    processor = transformers.LlavaProcessor(
+        images,
+        tokens,
+        patch_size=16,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=_chat("Assistant:", "user").replace("<end_of_utterance>", "</s>"),
+    )
+    return _saved(folder, transformers.LlavaForConditionalGeneration(config), processor)
+
+
 def vit_gpt2(folder: Path, words: Sequence[str] = WORDS) -> Path:
     """Saves a ViT with a GPT-2 that reads its states."""
     tokens = tokenizer(words, bos="<|endoftext|>", eos="<|endoftext|>", unk="<unk>", pad="<pad>")
@@ -237,6 +261,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "qwen3_5": qwen3_5,
+    "llava": llava,
     "encoder_decoder": vit_gpt2,
 }
 

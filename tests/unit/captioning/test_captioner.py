@@ -216,7 +216,7 @@ def test_captions_that_end_at_different_lengths_do_not_touch_each_other(
     assert texts(together) == texts(spoken(1))
 
 
-@pytest.mark.parametrize("name", ["blip", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("name", ["blip", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava"])
 def test_continuations_beside_each_other_say_what_copies_say(
     name: str, folders: dict[str, Path], images: list[Image.Image]
 ) -> None:

@@ -57,6 +57,7 @@ _LOCALES = (
     "nl_NL",
 )
 _CAPITAL = r"[A-Z\u00c0-\u00de][\w\u2019'-]*[\w]"
+_PLACEHOLDER = re.compile(rf"\[({'|'.join(_ENTITIES)})\]")
 _CACHED = 1 << 14
 
 
@@ -108,8 +109,7 @@ class PrivacyFilter:
 
     def __init__(self, detector: Detector, mode: Mode):
         self._detector, self._mode = detector, mode
-        self.captions = 0
-        self.kinds: Counter[str] = Counter()
+        self.not_looked_for = detector.not_looked_for
 
     def __call__(self, captions: Iterable[Caption]) -> Iterator[Caption]:
         """Yields every caption in the order given; other reasons to drop it are kept."""
@@ -118,22 +118,26 @@ class PrivacyFilter:
             if not found:
                 yield caption
                 continue
-            self.captions += 1
-            self.kinds.update(finding.kind for finding in found)
             kinds = ", ".join(sorted({finding.kind for finding in found}))
             reason = f"private: {kinds}" if self._mode == "refuse" else None
             yield dataclasses.replace(
                 caption, text=redacted(caption.text, found), dropped=caption.dropped or reason
             )
 
-    def summary(self) -> dict[str, Any]:
-        """Returns the counts for the report, and what was not looked for."""
-        return {
-            "mode": self._mode,
-            "captions": self.captions,
-            "by_kind": dict(sorted(self.kinds.items())),
-            "not_looked_for": list(self._detector.not_looked_for),
-        }
+
+class Counted:
+    """Captions as they come, counting those that a filter redacted or refused."""
+
+    def __init__(self) -> None:
+        self.captions = 0
+        self.kinds: Counter[str] = Counter()
+
+    def __call__(self, captions: Iterable[Caption]) -> Iterator[Caption]:
+        for caption in captions:
+            found = _PLACEHOLDER.findall(caption.text)
+            self.captions += bool(found)
+            self.kinds.update(found)
+            yield caption
 
 
 def redacted(text: str, found: Iterable[Finding]) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pydantic
 
+from captioning.rules import rules_sha256
 from captioning.teachers import catalogue
 from captioning.teachers.catalogue import TeacherConfig
 from captioning.teachers.configs import ComposedTeacherConfig
-from captioning.teachers.protocol import Brief, Files
+from captioning.teachers.protocol import Brief, Files, Teacher
 from edgekd import targets_file
 from edgekd.config import Section
 from edgekd.errors import ConfigError
@@ -20,11 +22,14 @@ from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
 from edgekd.names import spoken
 from edgekd.progress import Progress, silent
-from edgekd.records import SoftTargets
+from edgekd.records import Caption, SoftTargets
 from edgekd.store import RunStore, atomic_path, file_sha256
 
+if TYPE_CHECKING:
+    from captioning.quality import Topics
+
 CAPTION_SCHEMA = 4
-FILTER_SCHEMA = 2
+FILTER_SCHEMA = 3
 TARGETS_SCHEMA = 4
 MOST_TEACHERS = 8
 _MOST_NEIGHBOURS = 20_000  # training images among which they are sought
@@ -48,6 +53,15 @@ class CaptionConfig(Section):
     )
     block_size: int = pydantic.Field(
         512, ge=1, description="images between two saves; a stopped run repeats one block at most"
+    )
+
+    private: Literal["keep", "redact", "refuse"] = pydantic.Field(
+        "keep",
+        description="what happens to names, phones, e-mails, plates and the like in captions before "
+        "any is kept; needs the extra privacy",
+    )
+    spacy_model: str | None = pydantic.Field(
+        None, description="installed spaCy model that finds names in running text"
     )
 
     @pydantic.field_validator("temperatures")
@@ -83,6 +97,23 @@ class FilterConfig(Section):
     min_confidence: float = pydantic.Field(
         0.05, ge=0, le=1, description="the teacher's probability of the object it names"
     )
+    rules: Path | None = pydantic.Field(
+        None, description="folder with rule files of your own; what it lacks is edgekd's"
+    )
+    languages: list[str] = pydantic.Field(
+        [], description="ISO 639-1 codes allowed beside those of the rules"
+    )
+    one_class: bool = pydantic.Field(
+        False, description="captions of one image that name different classes contradict each other"
+    )
+    repeated: bool = pydantic.Field(
+        True,
+        description="drop what nearly all images are said to be, naming no class; reads the "
+        "captions twice",
+    )
+    off_topic: bool = pydantic.Field(
+        False, description="drop what is far from every class by embedding"
+    )
 
 
 class TargetsConfig(Section):
@@ -112,63 +143,116 @@ def caption(
     config: CaptionConfig,
     store: RunStore,
     seed: int,
+    rules: Path | None = None,
     progress: Progress = silent,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Writes captions/raw.parquet, and of each teacher what it saw, said and fitted.
 
-    Returns the files and a summary for the report.
+    `rules` is a folder of rules of the user's own. Returns the files and a summary for the report.
     """
     from captioning import captions as captions_io
+    from captioning.privacy import Counted
     from captioning.teachers import looking
 
     raw = store.path("captions", "raw.parquet")
     files, sources, teachers = [raw], [], []
-    for number, section in enumerate(config.teachers, start=1):
-        teacher = catalogue.build(section, brief(manifest, folder, config, store, seed))
+    told = brief(manifest, folder, config, store, seed)
+    for number, (section, teacher) in enumerate(
+        zip(config.teachers, built(config, told, rules), strict=True), start=1
+    ):
         lies = teacher_files(store, number)
         left = looking.work(teacher, manifest, folder, lies, config.block_size, progress)
         files += left.files
         sources += left.captions
         teachers.append({"kind": section.kind} | left.summary)
         store.scratch(lies.blocks(teacher.settings))
-    count = captions_io.save(looking.in_item_order(manifest.items, *sources), raw)
+    private = Counted()
+    count = captions_io.save(private(looking.in_item_order(manifest.items, *sources)), raw)
     store.scratch(store.path("captions", "notes"))
     for number in range(len(config.teachers) + 1, MOST_TEACHERS + 1):  # of an earlier config
         lies = teacher_files(store, number)
         store.scratch(*(path for path in (lies.arrays, lies.said, lies.head) if path.is_file()))
     observed = sum(teacher["num_observed"] for teacher in teachers)
-    return files, {"num_captions": count, "num_observed": observed, "teachers": teachers}
+    return files, {
+        "num_captions": count,
+        "num_observed": observed,
+        "teachers": teachers,
+        "private": None
+        if config.private == "keep"
+        else {
+            "mode": config.private,
+            "captions": private.captions,
+            "by_kind": dict(sorted(private.kinds.items())),
+        },
+    }
+
+
+def built(config: CaptionConfig, told: Brief, rules: Path | None) -> list[Teacher]:
+    """Returns the teachers of a config, built; none has loaded anything yet.
+
+    `rules` is a folder of rules of the user's own, of which those of private data count.
+    """
+    teachers = [catalogue.build(section, told) for section in config.teachers]
+    mode = config.private
+    if mode == "keep":
+        return teachers
+    from captioning.privacy import Detector, PrivacyFilter
+    from captioning.rules import load_rules
+    from captioning.teachers.discreet import DiscreetTeacher
+
+    @cache
+    def private() -> PrivacyFilter:  # slow to make, and --dry-run only asks for settings
+        return PrivacyFilter(Detector(load_rules(rules).private, config.spacy_model), mode)
+
+    how = f"{config.private} {config.spacy_model} {rules_sha256(rules)}"
+    return [DiscreetTeacher(teacher, private, how) for teacher in teachers]
 
 
 def filter_captions(
-    manifest: Manifest, config: FilterConfig, store: RunStore, progress: Progress = silent
+    manifest: Manifest,
+    config: FilterConfig,
+    store: RunStore,
+    text_encoder: Path | None = None,
+    progress: Progress = silent,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Writes captions.parquet: every caption, kept or dropped, and why."""
-    from collections import Counter
-
     from captioning import captions as captions_io
     from captioning.matching import Lexicon
-    from captioning.quality import filter_captions as apply_rules
+    from captioning.quality import QualityFilter, logical_consistency
+    from captioning.repeated import find_repeated
+    from captioning.rules import load_rules
 
-    observations = np.load(store.path("captions", "observations.npz"))
-    measured = dict(zip(observations["ids"].tolist(), observations["attributes"], strict=True))
-    raw = captions_io.load(store.path("captions", "raw.parquet"))
-    reasons: Counter[str] = Counter()
-    total = len(measured)
+    def raw() -> Iterable[Caption]:
+        return captions_io.load(store.path("captions", "raw.parquet"))
 
-    def counted() -> Any:
-        seen: set[str] = set()
-        for caption in apply_rules(raw, measured, Lexicon(manifest.task), **config.model_dump()):
-            reasons[(caption.dropped or "kept").split(":")[0]] += 1
-            if caption.item_id not in seen:
-                seen.add(caption.item_id)
-                progress(len(seen), total, "images")
-            yield caption
-
+    rules = load_rules(config.rules).allowing(config.languages)
+    duplicates = rules.limits.duplicates
+    quality = QualityFilter(
+        manifest.task,
+        rules,
+        near_duplicate_jaccard=config.near_duplicate_jaccard,
+        min_attribute=config.min_attribute,
+        min_confidence=config.min_confidence,
+        one_class=config.one_class,
+        repeated=find_repeated(raw(), Lexicon(manifest.task), duplicates)
+        if config.repeated
+        else None,
+        topics=_topics(manifest, text_encoder) if config.off_topic else None,
+    )
+    with np.load(store.path("captions", "observations.npz")) as observations:
+        measured = dict(zip(observations["ids"].tolist(), observations["attributes"], strict=True))
     path = store.path("captions.parquet")
-    count = captions_io.save(counted(), path)
-    kept = reasons.pop("kept", 0)
-    return [path], {"num_made": count, "num_kept": kept, "dropped": dict(reasons)}
+    count = captions_io.save(
+        _counting_images(quality(raw(), measured), len(measured), progress), path
+    )
+    counts = quality.counts
+    return [path], {
+        "num_made": count,
+        "num_kept": counts.kept,
+        "dropped": dict(counts.dropped),
+        "logic": logical_consistency(counts.violations, counts.judged),
+        "rules_sha256": rules.sha256,
+    }
 
 
 def soft_targets(
@@ -265,6 +349,29 @@ def brief(
     )
 
 
+def _counting_images(
+    captions: Iterable[Caption], total: int, progress: Progress
+) -> Iterator[Caption]:
+    """The captions as they come, telling how many images they were of so far."""
+    last, number = "", 0
+    for caption in captions:
+        if caption.item_id != last:
+            last, number = caption.item_id, number + 1
+            progress(min(number, total), total, "images")
+        yield caption
+
+
+def _topics(manifest: Manifest, text_encoder: Path | None) -> Topics:
+    from captioning.quality import Topics
+    from captioning.sentences import SentenceEncoder
+
+    return Topics(SentenceEncoder(text_encoder).encode, _class_sentences(manifest))
+
+
+def _class_sentences(manifest: Manifest) -> list[str]:
+    return [f"a photo of a {spoken(name)}" for name in manifest.task.classes]
+
+
 def _scores(store: RunStore, teachers: list[str], ids: list[str]) -> dict[str, np.ndarray]:
     """Class logits [N, K] of the teachers that give some, by their names."""
     found = {
@@ -307,8 +414,7 @@ def _by_meaning(manifest: Manifest, text_encoder: Path | None) -> Any:
 
         if not state:
             state["encoder"] = SentenceEncoder(text_encoder)
-            prompts = [f"a photo of a {spoken(name)}" for name in manifest.task.classes]
-            state["classes"] = state["encoder"].encode(prompts)
+            state["classes"] = state["encoder"].encode(_class_sentences(manifest))
         similarity = state["encoder"].encode([text]) @ state["classes"].T
         return softmax(similarity, temperature=0.05)[0]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from captioning import stage as captioning
 from captioning.attributes import WORDS
-from captioning.teachers import catalogue, looking
+from captioning.teachers import looking
 from captioning.teachers.protocol import Teacher
 from edgekd import machine
 from edgekd.errors import EdgeKDError
@@ -84,8 +84,10 @@ def num_unseen(current: Run) -> int:
         current.manifest, current.data_folder, config.caption, current.store, config.seed
     )
     return sum(
-        _num_unseen(current, catalogue.build(section, told), number)
-        for number, section in enumerate(config.caption.teachers, start=1)
+        _num_unseen(current, teacher, number)
+        for number, teacher in enumerate(
+            captioning.built(config.caption, told, config.filter.rules), start=1
+        )
     )
 
 

@@ -10,7 +10,10 @@ from edgekd.errors import MissingExtraError
 
 # What the stages of an extra import; looked for before a run starts, not when it is half done.
 _MODULES = {
-    "captioning": ("torch", "timm", "transformers", "safetensors", "sklearn"),
+    "captioning": (
+        *("torch", "timm", "transformers", "safetensors", "sklearn", "scipy", "threadpoolctl"),
+        *("open_clip", "httpx2", "tenacity", "datasketch", "py3langid"),
+    ),
     "students": ("torch", "timm", "safetensors", "albumentations", "torch_pruning"),
     "export": ("torch", "litert_torch", "ai_edge_quantizer", "onnx", "onnxscript", "onnxslim"),
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import pydantic
 
+from captioning.rules import rules_sha256
 from captioning.teachers.protocol import Files
 from edgekd.manifest import Manifest
 from edgekd.records import SPLITS, to_dict
@@ -35,12 +36,16 @@ def caption(current: Run) -> MadeOf:
         current, config=("seed", "caption"), images=(*_IMAGES, "train", "tune"), files=()
     )
     del made["config"]["caption.block_size"]  # how often it is saved, not what is made
+    if current.config.caption.private != "keep":
+        made["files"]["rules"] = rules_sha256(current.config.filter.rules)
     return made
 
 
 def filter_(current: Run) -> MadeOf:
     files = ("captions/raw.parquet", "captions/observations.npz")  # of which attributes are read
-    return _made_of(current, config=("filter",), images=_IMAGES, files=files)
+    made = _made_of(current, config=("filter", "caption.text_encoder"), images=_IMAGES, files=files)
+    made["files"]["rules"] = rules_sha256(current.config.filter.rules)
+    return made
 
 
 def targets(current: Run) -> MadeOf:

@@ -75,13 +75,20 @@ def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
 def _caption(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     config = current.config
     return captioning.caption(
-        current.manifest, current.data_folder, config.caption, current.store, config.seed, progress
+        current.manifest,
+        current.data_folder,
+        config.caption,
+        current.store,
+        config.seed,
+        config.filter.rules,
+        progress,
     )
 
 
 def _filter(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
     return captioning.filter_captions(
-        current.manifest, current.config.filter, current.store, progress
+        current.manifest, config.filter, current.store, config.caption.text_encoder, progress
     )
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from captioning import privacy
 from captioning.privacy import Detector, Finding, PrivacyFilter, faces, redacted
 from captioning.rules import load_rules
+from captioning.teachers.discreet import DiscreetTeacher
+from captioning.teachers.protocol import Conclusion, Look
 from edgekd.errors import UsageError
-from edgekd.records import Caption
+from edgekd.manifest import Manifest
+from edgekd.records import Caption, Item, TaskSpec
 
 NAMES = ["Maria", "Rose", "Paris", "Jordan"]
 RULES = load_rules().private
@@ -85,12 +89,35 @@ def test_redact_and_refuse(detector: Detector) -> None:
         ("[name], call [phone]!", "private: name, phone"),
         ("[name] again.", "low confidence"),
     ]
-    assert refuse.summary() == {
-        "mode": "refuse",
-        "captions": 2,
-        "by_kind": {"name": 2, "phone": 1},
-        "not_looked_for": ["faces: no detector", "names in running text: no spaCy model"],
-    }
+    assert refuse.not_looked_for == (
+        "faces: no detector", "names in running text: no spaCy model",
+    )  # fmt: skip
+    counted = privacy.Counted()
+    assert len(list(counted(refuse(given)))) == 3
+    assert (counted.captions, counted.kinds) == (2, {"name": 2, "phone": 1})
+
+
+class Gossip:
+    """Says a name while it looks, and a number when it concludes."""
+
+    name, settings = "test/gossip", "s" * 12
+
+    def look(self, items: list[Item], images: list[Image.Image]) -> Look:
+        return Look({}, tuple(caption("Maria sleeps.") for _ in items))
+
+    def conclude(self, manifest: Manifest, observed: dict[str, np.ndarray]) -> Conclusion:
+        return Conclusion(captions=[caption("call 020 7946 0958")], summary={"head": {}})
+
+
+def test_a_discreet_teacher_says_nothing_private(detector: Detector) -> None:
+    teacher = DiscreetTeacher(Gossip(), lambda: PrivacyFilter(detector, "redact"), "redact")
+    manifest = Manifest(TaskSpec("test", ("cat",)), [Item("a", "a.png", "train")])
+    (said,) = teacher.look(manifest.items, []).captions
+    assert said.text == "[name] sleeps."
+    conclusion = teacher.conclude(manifest, {})
+    assert [c.text for c in conclusion.captions] == ["call [phone]"]
+    assert conclusion.summary["not_looked_for"][0] == "faces: no detector"
+    assert teacher.settings != DiscreetTeacher(Gossip(), lambda: None, "refuse").settings  # type: ignore[arg-type, return-value]
 
 
 def test_without_a_list_of_names_it_says_so() -> None:

@@ -201,6 +201,9 @@ def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, pydantic.BaseModel):
         for field in type(value).model_fields:
             yield from _flat(f"{name}.{field}", getattr(value, field))
+    elif isinstance(value, list) and any(isinstance(each, pydantic.BaseModel) for each in value):
+        for number, each in enumerate(value):
+            yield from _flat(f"{name}.{number}", each)
     else:
         yield name, value if _is_path(value) else _plain(value)
 

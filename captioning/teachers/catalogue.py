@@ -1,27 +1,48 @@
-"""Which kinds of teachers there are, which class stands behind each, and which can be exported."""
+"""Which kinds of teachers there are, which class stands behind each, and which can be exported.
+
+None of these modules imports torch before a teacher looks.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
 
-from captioning.teachers.classifier import ClassifierConfig
-from captioning.teachers.clip import ClipConfig
+from captioning.teachers import classifier, composed_teacher
+from captioning.teachers.captioner import CaptionerTeacher
+from captioning.teachers.captioner_config import CaptionerConfig
+from captioning.teachers.captions_file import CaptionsFileConfig, CaptionsFileTeacher
+from captioning.teachers.classifier import ClassifierConfig, ClassifierTeacher
+from captioning.teachers.clip import ClipConfig, ClipTeacher
+from captioning.teachers.composed_teacher import ComposedTeacher
 from captioning.teachers.configs import ComposedTeacherConfig, VisionServerConfig
+from captioning.teachers.protocol import Brief, Teacher
+from captioning.teachers.server_teacher import ServerTeacher
 from edgekd.config import Section
 from edgekd.records import Preprocess
 
-if TYPE_CHECKING:
-    from captioning.teachers.protocol import Brief, Teacher
+_DEFAULT = "composed"
+_CLASSES: dict[type[Section], Callable[[Any, Brief], Teacher]] = {
+    ComposedTeacherConfig: ComposedTeacher,
+    ClassifierConfig: ClassifierTeacher,
+    ClipConfig: ClipTeacher,
+    CaptionerConfig: CaptionerTeacher,
+    CaptionsFileConfig: CaptionsFileTeacher,
+    VisionServerConfig: ServerTeacher,
+}
+KINDS: dict[str, type[Section]] = {
+    section.model_fields["kind"].default: section for section in _CLASSES
+}
 
 
 def _kind(value: Any) -> Any:
     """The kind of a section that may leave it out, as YAML has it or as a model."""
     if isinstance(value, dict):
-        return value.get("kind", "composed")
+        return value.get("kind", _DEFAULT)
     return getattr(value, "kind", None)
 
 
@@ -29,36 +50,16 @@ TeacherConfig = Annotated[
     Annotated[ComposedTeacherConfig, pydantic.Tag("composed")]
     | Annotated[ClassifierConfig, pydantic.Tag("classifier")]
     | Annotated[ClipConfig, pydantic.Tag("open_clip")]
+    | Annotated[CaptionerConfig, pydantic.Tag("transformers")]
+    | Annotated[CaptionsFileConfig, pydantic.Tag("file")]
     | Annotated[VisionServerConfig, pydantic.Tag("openai")],
     pydantic.Discriminator(_kind),
 ]
 
 
-KINDS: dict[str, type[Section]] = {
-    "composed": ComposedTeacherConfig,
-    "classifier": ClassifierConfig,
-    "open_clip": ClipConfig,
-    "openai": VisionServerConfig,
-}
-
-
 def build(config: TeacherConfig, brief: Brief) -> Teacher:
-    """Returns the teacher of a config section; it loads nothing yet, and imports no torch."""
-    if isinstance(config, ClassifierConfig):
-        from captioning.teachers.classifier import ClassifierTeacher
-
-        return ClassifierTeacher(config, brief)
-    if isinstance(config, ClipConfig):
-        from captioning.teachers.clip import ClipTeacher
-
-        return ClipTeacher(config, brief)
-    if isinstance(config, VisionServerConfig):
-        from captioning.teachers.server_teacher import ServerTeacher
-
-        return ServerTeacher(config, brief)
-    from captioning.teachers.composed_teacher import ComposedTeacher
-
-    return ComposedTeacher(config, brief)
+    """Returns the teacher of a config section; it has loaded nothing yet."""
+    return _CLASSES[type(config)](config, brief)
 
 
 def exportable(config: TeacherConfig) -> bool:
@@ -77,20 +78,14 @@ def load_module(config: TeacherConfig, head: Path) -> tuple[Any, Preprocess] | N
         return None
     arrays = dict(np.load(head))
     if isinstance(config, ClassifierConfig):
-        from captioning.teachers import classifier
-
         return classifier.load_module(config, arrays)
     assert isinstance(config, ComposedTeacherConfig)
-    from captioning.teachers import composed_teacher
-
     return composed_teacher.load(config, arrays), composed_teacher.preprocess(config)
 
 
 def preprocess(config: TeacherConfig, head: Path) -> Preprocess | None:
     """Returns how the images of a teacher that can be exported are prepared."""
     if isinstance(config, ComposedTeacherConfig):  # known without its weights
-        from captioning.teachers import composed_teacher
-
         return composed_teacher.preprocess(config)
     loaded = load_module(config, head)
     return loaded[1] if loaded is not None else None

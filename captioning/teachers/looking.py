@@ -2,22 +2,25 @@
 
 What was seen is kept, by the teacher's settings: `observations.npz` has the arrays, `said.parquet`
 what it said while looking, both in the order of the items. Blocks are saved as they come, so a
-stopped run repeats one at most.
+stopped run repeats one at most for everyone who looks: `Hands` says who does, `look_at_block` is
+what each of them does.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from captioning import captions as captions_io
 from captioning.attributes import measure
 from captioning.teachers.protocol import Files, Look, Teacher
+from edgekd.errors import DiskError
 from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
 from edgekd.progress import Progress
@@ -28,6 +31,32 @@ from edgekd.wholeness import damage
 ATTRIBUTES = "attributes"
 _AT_ONCE = 32
 _SPOKE = "spoke"
+_MOST_PATIENCE_S = 60.0  # a network file system may show a new file so much later
+
+
+@dataclass(frozen=True)
+class Block:
+    """Items that are looked at together; the arrays go to `path`, what is said of them beside it."""
+
+    items: Sequence[Item]
+    path: Path
+
+    @property
+    def said(self) -> Path:
+        return self.path.with_suffix(".parquet")
+
+
+class Hands(Protocol):
+    """Who looks at the blocks: this process, or the workers of `captioning.teachers.distributed`."""
+
+    def __call__(
+        self,
+        blocks: Sequence[Block],
+        folder: Path,
+        with_attributes: bool,
+        seen: Callable[[int], None],
+    ) -> None:
+        """Does `look_at_block` for each, in any order; tells `seen` how many images are done."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +83,15 @@ def work(
     files: Files,
     block_size: int,
     progress: Progress,
+    hands: Hands | None = None,
 ) -> Work:
     """Lets a teacher look at all images and conclude, and keeps what comes of it.
 
-    The first teacher's images are measured beside (`captioning.attributes`).
+    The first teacher's images are measured beside (`captioning.attributes`). Without `hands` it
+    looks in this process; it concludes here in any case.
     """
     seen = look_at_all(
-        teacher, manifest.items, folder, files, block_size, files.number == 1, progress
+        teacher, manifest.items, folder, files, block_size, files.number == 1, progress, hands
     )
     conclusion = teacher.conclude(manifest, seen.arrays)
     _keep(manifest.items, seen, conclusion.logits_NK, teacher.settings, files)
@@ -89,30 +120,60 @@ def look_at_all(
     block_size: int,
     with_attributes: bool,
     progress: Progress,
+    hands: Hands | None = None,
 ) -> Seen:
     """Returns what the teacher sees in all items; only images it has not seen before are opened.
 
     `with_attributes` measures those of `captioning.attributes` beside. What was said goes to
     `files.said`.
+
+    Raises:
+        DiskError: a block that was done elsewhere does not appear here.
     """
     before = observed_before(files, teacher.settings)
     new_items = unseen(items, before)
-    new: dict[str, np.ndarray] = {}
-    blocks = []
-    for start in range(0, len(new_items), block_size):
-        block = new_items[start : start + block_size]
-        path = files.blocks(teacher.settings) / f"{digest([item.id for item in block])[:16]}.npz"
-        if not path.is_file():
-            _save(
-                _look(teacher, block, folder, with_attributes, start, len(new_items), progress),
-                path,
-            )
-        blocks.append(path)
-        progress(start + len(block), len(new_items), "images")
-    if blocks:
-        new = _joined_blocks(blocks, len(new_items))
+    blocks = blocks_of(new_items, files.blocks(teacher.settings), block_size)
+    waiting = [block for block in blocks if not block.path.is_file()]
+    num_seen = len(new_items) - sum(len(block.items) for block in waiting)
+
+    def seen(count: int) -> None:
+        nonlocal num_seen
+        num_seen += count
+        progress(num_seen, len(new_items), "images")
+
+    if num_seen:
+        seen(0)
+    if waiting:
+        (hands or _here(teacher))(waiting, folder, with_attributes, seen)
+        _wait_for(waiting)
+    new = _joined_blocks(blocks, len(new_items)) if blocks else {}
     _keep_said(items, files, blocks, bool(before))
     return Seen(joined(items, before, new_items, new), len(new_items))
+
+
+def blocks_of(items: list[Item], folder: Path, block_size: int) -> list[Block]:
+    """Returns the blocks of items; where one lies depends on what is in it alone."""
+    parts = [items[start : start + block_size] for start in range(0, len(items), block_size)]
+    return [
+        Block(part, folder / f"{digest([item.id for item in part])[:16]}.npz") for part in parts
+    ]
+
+
+def look_at_block(
+    teacher: Teacher,
+    block: Block,
+    folder: Path,
+    with_attributes: bool,
+    seen: Callable[[int], None],
+) -> None:
+    """Saves what a teacher sees in a block and says of it; `folder` is where the images lie.
+
+    One that is there already is not looked at again.
+    """
+    if block.path.is_file():
+        seen(len(block.items))
+    else:
+        _save(_look(teacher, block.items, folder, with_attributes, seen), block)
 
 
 def observed_before(files: Files, settings: str) -> dict[str, np.ndarray]:
@@ -199,14 +260,39 @@ def _numbered(caption: Caption, index: int) -> Caption:
     return Caption(**{**vars(caption), "index": index})
 
 
+def _here(teacher: Teacher) -> Hands:
+    def look(
+        blocks: Sequence[Block],
+        folder: Path,
+        with_attributes: bool,
+        seen: Callable[[int], None],
+    ) -> None:
+        for block in blocks:
+            look_at_block(teacher, block, folder, with_attributes, seen)
+
+    return look
+
+
+def _wait_for(blocks: list[Block]) -> None:
+    """Returns when all blocks can be read here; listing a folder makes network ones look anew."""
+    end = time.monotonic() + _MOST_PATIENCE_S
+    while missing := [block for block in blocks if not block.path.is_file()]:
+        if time.monotonic() >= end:
+            raise DiskError(
+                f"{missing[0].path}: done by a worker, and not to be seen here after "
+                f"{_MOST_PATIENCE_S:g} s ({len(missing)} of {len(blocks)} blocks). Expected a folder "
+                "that this machine and all workers share; start again, finished blocks are kept"
+            )
+        time.sleep(min(1.0, _MOST_PATIENCE_S))
+        list(missing[0].path.parent.iterdir())
+
+
 def _look(
     teacher: Teacher,
-    block: list[Item],
+    block: Sequence[Item],
     folder: Path,
     with_attributes: bool,
-    done: int,
-    total: int,
-    progress: Progress,
+    seen: Callable[[int], None],
 ) -> Look:
     looks = []
     for start in range(0, len(block), _AT_ONCE):
@@ -217,41 +303,39 @@ def _look(
             measured = np.stack([measure(image) for image in images])
             look = Look({**look.arrays, ATTRIBUTES: measured}, look.captions)
         looks.append(look)
-        progress(done + start + len(some), total, "images")
+        seen(len(some))
     return Look(
         {name: np.concatenate([look.arrays[name] for look in looks]) for name in looks[0].arrays},
         tuple(caption for look in looks for caption in look.captions),
     )
 
 
-def _save(look: Look, path: Path) -> None:
+def _save(look: Look, block: Block) -> None:
     """The captions first: a block counts once its arrays are there."""
     if look.captions:
-        captions_io.save(look.captions, path.with_suffix(".parquet"))
-    with atomic_path(path) as temporary:
+        captions_io.save(look.captions, block.said)
+    with atomic_path(block.path) as temporary:
         np.savez(temporary, **look.arrays)  # type: ignore[arg-type]
 
 
-def _joined_blocks(blocks: list[Path], num_items: int) -> dict[str, np.ndarray]:
+def _joined_blocks(blocks: list[Block], num_items: int) -> dict[str, np.ndarray]:
     """The arrays of all blocks below each other; only one block is held twice."""
     arrays: dict[str, np.ndarray] = {}
     start = 0
-    for path in blocks:
-        with np.load(path) as part:
+    for block in blocks:
+        with np.load(block.path) as part:
             for name in part.files:
                 values = part[name]
                 if name not in arrays:
                     arrays[name] = np.empty((num_items, *values.shape[1:]), values.dtype)
                 arrays[name][start : start + len(values)] = values
-                end = start + len(values)
-        start = end
+        start += len(block.items)
     return arrays
 
 
-def _keep_said(items: list[Item], files: Files, blocks: list[Path], reuse: bool) -> None:
+def _keep_said(items: list[Item], files: Files, blocks: list[Block], reuse: bool) -> None:
     """Writes said.parquet anew from what was said before and in the new blocks, where anything was."""
-    spoken = [path.with_suffix(".parquet") for path in blocks]
-    fresh = [path for path in spoken if path.is_file()]
+    fresh = [block.said for block in blocks if block.said.is_file()]
     old = reuse and files.said.is_file()
     if not (fresh or old):
         files.said.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from captioning import captions as captions_io
 from captioning.attributes import WORDS
 from captioning.teachers import looking
 from captioning.teachers.protocol import Conclusion, Files, Look
+from edgekd.errors import DiskError
 from edgekd.manifest import Manifest
 from edgekd.progress import silent
 from edgekd.records import Caption, Item, TaskSpec
@@ -146,6 +148,25 @@ def test_a_teacher_that_stopped_speaking_leaves_no_old_words(
     done = work(odd, tmp_path, Speaker("t" * 12))
     assert [path.name for path in done.files] == ["observations.npz"]
     assert not Files(tmp_path / "run").said.exists()
+
+
+def test_a_block_done_elsewhere_that_never_appears_is_named(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_MOST_PATIENCE_S", 0.1)
+    files = Files(tmp_path / "run")
+    files.blocks("s" * 12).mkdir(parents=True)
+
+    def first_only(blocks: Sequence[looking.Block], folder: Path, *rest: Any) -> None:
+        looking.look_at_block(Speaker(), blocks[0], folder, *rest)
+
+    with pytest.raises(
+        DiskError, match=r"\.npz: done by a worker, .* after 0\.1 s \(1 of 2 blocks"
+    ):
+        looking.work(Speaker(), manifest, tmp_path, files, 40, silent, first_only)
+    teacher = Speaker()
+    work(manifest, tmp_path, teacher)
+    assert teacher.num_seen == 30
 
 
 def test_captions_of_several_teachers_come_by_item_numbered_anew(manifest: Manifest) -> None:

@@ -23,9 +23,12 @@ _SCHEMA = pa.schema(
         ("teacher", pa.string()),
         ("confidence", pa.float64()),
         ("dropped", pa.string()),
+        ("translation", pa.string()),
     ],
-    metadata={"edgekd_schema": "1"},
+    metadata={"edgekd_schema": "2"},
 )
+_LATER = frozenset({"translation"})  # columns that the first version had not
+_READ = (b"1", b"2")
 _VERSION = b"edgekd_schema"
 _ROWS_A_GROUP = 8192
 
@@ -58,14 +61,15 @@ def load(path: Path) -> Iterable[Caption]:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         found = (file.schema_arrow.metadata or {}).get(_VERSION, _SCHEMA.metadata[_VERSION])
-        if found != _SCHEMA.metadata[_VERSION]:  # a table that a person saved may name none
+        if found not in _READ:  # a table that a person saved may name none
             reads = int(_SCHEMA.metadata[_VERSION])
             advice = "Make it anew with: edgekd caption CONFIG"
             raise SchemaError(path, found.decode(errors="replace"), reads, advice)
-        missing = set(_SCHEMA.names) - set(file.schema_arrow.names)
+        missing = set(_SCHEMA.names) - set(file.schema_arrow.names) - _LATER
         if missing:
             raise DataError(f"{path}: expected the columns of captions, missing {sorted(missing)}")
-        for batch in file.iter_batches(_ROWS_A_GROUP, columns=_SCHEMA.names):
+        columns = [name for name in _SCHEMA.names if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_ROWS_A_GROUP, columns=columns):
             for row in batch.to_pylist():
                 yield Caption(**row)
     except (pa.ArrowException, OSError) as error:

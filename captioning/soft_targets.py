@@ -75,10 +75,10 @@ def read_statements(
         row = row_of.get(caption.item_id)
         if caption.dropped is not None or row is None:
             continue
-        mentions = lexicon.parse(caption.text)
+        mentions = lexicon.parse(caption.readable)
         names = _named(mentions, lexicon.num_classes)
         if names is None:
-            names = by_meaning(caption.text)
+            names = by_meaning(caption.readable)
         yield Statement(row, (caption.teacher, caption.temperature), names, mentions)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from captioning.teachers import catalogue
 from captioning.teachers.catalogue import TeacherConfig
 from captioning.teachers.configs import ComposedTeacherConfig
 from captioning.teachers.protocol import Brief, Files, Teacher
+from captioning.text_models import TextModelConfig
 from edgekd import targets_file
 from edgekd.config import Section
 from edgekd.errors import ConfigError
@@ -23,7 +24,7 @@ from edgekd.metrics import softmax
 from edgekd.names import spoken
 from edgekd.progress import Progress, silent
 from edgekd.records import Caption, SoftTargets
-from edgekd.store import RunStore, atomic_path, file_sha256
+from edgekd.store import RunStore, file_sha256
 
 if TYPE_CHECKING:
     from captioning.quality import Topics
@@ -32,6 +33,7 @@ CAPTION_SCHEMA = 4
 FILTER_SCHEMA = 3
 TARGETS_SCHEMA = 4
 MOST_TEACHERS = 8
+_NONE: Mapping[str, tuple[str, ...]] = {}
 _MOST_NEIGHBOURS = 20_000  # training images among which they are sought
 
 
@@ -46,6 +48,12 @@ class CaptionConfig(Section):
     )
     text_encoder: Path | None = pydantic.Field(
         None, description="local MiniLM folder or .zip instead of the package's"
+    )
+    descriptions: Path | None = pydantic.Field(
+        None, description="YAML file of what the classes look like; `edgekd describe` writes one"
+    )
+    text_model: TextModelConfig | None = pydantic.Field(
+        None, description="language model that `edgekd describe` asks"
     )
     captions_per_image: int = pydantic.Field(3, ge=1, le=64)
     temperatures: list[float] = pydantic.Field(
@@ -134,6 +142,12 @@ class TargetsConfig(Section):
     )
     hard: bool = pydantic.Field(
         False, description="keep the most likely class alone, as pseudo-labels do: to compare"
+    )
+    top_k: int | None = pydantic.Field(
+        None,
+        ge=1,
+        description="store this many of the most likely classes of each image, not all: the rest is "
+        "spread evenly over the others when read",
     )
 
 
@@ -261,6 +275,7 @@ def soft_targets(
     store: RunStore,
     teachers: list[str],
     text_encoder: Path | None = None,
+    descriptions: Mapping[str, tuple[str, ...]] = _NONE,
     progress: Progress = silent,
 ) -> tuple[list[Path], SoftTargets]:
     """Writes targets/targets.npz from captions.parquet and the scores of the teachers, by name."""
@@ -272,7 +287,7 @@ def soft_targets(
     row_of = {item_id: row for row, item_id in enumerate(ids)}
     num_classes = manifest.task.num_classes
     given, tune = manifest.labels("train"), manifest.labels("tune")
-    lexicon, by_meaning = Lexicon(manifest.task), _by_meaning(manifest, text_encoder)
+    lexicon, by_meaning = Lexicon(manifest.task), _by_meaning(manifest, text_encoder, descriptions)
 
     def statements() -> Iterator[st.Statement]:  # read twice: they may be too many to hold
         kept = captions_io.load(store.path("captions.parquet"))
@@ -311,9 +326,7 @@ def soft_targets(
     weight = np.ones(len(ids)) if config.evidence == "scores" else said.counts_N > 0
     arrays |= {"probs": mixed, "weight": weight}
     path = store.path("targets", "targets.npz")
-    with atomic_path(path) as temporary:
-        floats = {name: values.astype(np.float32) for name, values in arrays.items()}
-        np.savez(temporary, ids=ids, schema=targets_file.SCHEMA, **floats)  # type: ignore[arg-type]
+    targets_file.save(path, ids, arrays, config.top_k)
     provenance = {
         "evidence": config.evidence,
         "caption_share": share,
@@ -346,7 +359,15 @@ def brief(
         store.path("captions", "notes"),
         config.text_encoder,
         folder,
+        class_descriptions(config),
     )
+
+
+def class_descriptions(config: CaptionConfig) -> dict[str, tuple[str, ...]]:
+    """Returns what the classes look like, those that are described."""
+    from captioning.descriptions import load
+
+    return load(config.descriptions.expanduser()).texts if config.descriptions is not None else {}
 
 
 def _counting_images(
@@ -405,7 +426,9 @@ def _by_source(reliability: dict[tuple[str, float], float]) -> dict[str, float]:
     }
 
 
-def _by_meaning(manifest: Manifest, text_encoder: Path | None) -> Any:
+def _by_meaning(
+    manifest: Manifest, text_encoder: Path | None, descriptions: Mapping[str, tuple[str, ...]]
+) -> Any:
     """A function from a sentence that names no class to class weights; loads MiniLM when asked."""
     state: dict[str, Any] = {}
 
@@ -413,8 +436,13 @@ def _by_meaning(manifest: Manifest, text_encoder: Path | None) -> Any:
         from captioning.sentences import SentenceEncoder
 
         if not state:
-            state["encoder"] = SentenceEncoder(text_encoder)
-            state["classes"] = state["encoder"].encode(_class_sentences(manifest))
+            state["encoder"] = encoder = SentenceEncoder(text_encoder)
+            classes = encoder.encode(_class_sentences(manifest))
+            for row, name in enumerate(manifest.task.classes):
+                looks = [f"{spoken(name)}, {text}" for text in descriptions.get(name, ())]
+                if looks:
+                    classes[row] = (classes[row] + encoder.encode(looks).mean(axis=0)) / 2
+            state["classes"] = classes / np.linalg.norm(classes, axis=1, keepdims=True)
         similarity = state["encoder"].encode([text]) @ state["classes"].T
         return softmax(similarity, temperature=0.05)[0]
 

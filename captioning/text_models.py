@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import pydantic
 
@@ -24,11 +24,16 @@ from edgekd.store import file_sha256
 class LocalTextConfig(Section):
     """A language model in a local folder, as transformers saves it."""
 
-    kind: Literal["transformers"] = "transformers"
+    kind: Literal["transformers"] = pydantic.Field(
+        "transformers", description="told apart by this"
+    )
     folder: Path = pydantic.Field(description="with config.json, .safetensors and tokenizer files")
     max_tokens: int = pydantic.Field(300, ge=1, description="of one answer")
     device: str | None = pydantic.Field(None, description="as torch names it; by default the best")
-    dtype: Literal["fp32", "bf16"] = "fp32"
+    dtype: Literal["fp32", "bf16"] = pydantic.Field("fp32", description="of its weights")
+
+
+TextModelConfig = Annotated[ServerConfig | LocalTextConfig, pydantic.Discriminator("kind")]
 
 
 class TextModel(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from edgekd.errors import DiskError, EdgeKDError, GateError
+from edgekd.errors import DiskError, EdgeKDError, GateError, UsageError
 
 if TYPE_CHECKING:
     from edgekd.run_config import RunConfig
@@ -190,12 +190,24 @@ def caption(
     set_: Set = None,
     out: Out = None,
     dry_run: DryRun = False,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Only caption nine images, and say what all would take.")
+    ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Page of the trial; by default trial.html in the run folder."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Caption the images, filter the captions and make soft targets of them.
 
     Example: `edgekd caption edgekd.yaml --set caption.captions_per_image=5`
+
+    Example: `edgekd caption edgekd.yaml --trial`
     """
+    if trial:
+        _try_captions(config, set_, out, page, as_json)
+        return
     _run_up_to("caption", config, set_, out, dry_run, as_json)
 
 
@@ -458,6 +470,50 @@ def bundle_verify(
     return 1 if problems else 0
 
 
+@app.command()
+def describe(
+    config: RunOrConfig,
+    set_: Set = None,
+    out: Annotated[
+        Path | None, typer.Option(help="YAML file; by default caption.descriptions.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Ask a language model (caption.text_model) what the classes look like, into a file to edit.
+
+    Classes that the file describes already are not asked about. Exit 1 where one stays undescribed.
+
+    Example: `edgekd describe photos.yaml --out looks.yaml`
+    """
+    from captioning import descriptions
+    from captioning.text_models import text_model
+    from edgekd import config as configs
+    from edgekd import manifest as manifests
+    from edgekd.display import Display
+
+    values = configs.apply_overrides(configs.read_run(config), set_ or [])
+    parsed = _parsed(values, str(config), None)
+    target = out or parsed.caption.descriptions
+    if parsed.caption.text_model is None or target is None:
+        missing = "caption.text_model in the config" if target is not None else "--out FILE"
+        raise UsageError(f"describe: needs {missing}; docs/configuration.md says what goes there")
+    classes = manifests.build(parsed.data, parsed.name, parsed.seed).task.classes
+    with Display() as display:
+        display.stage_started("describe", 1, 1)
+        found = descriptions.describe(
+            classes,
+            text_model(parsed.caption.text_model),
+            target,
+            seed=parsed.seed,
+            progress=display.stage_progress,
+        )
+    counts = {name: len(found.descriptions.texts.get(name, ())) for name in classes}
+    lines = [f"{target}: {sum(n > 0 for n in counts.values())} of {len(classes)} classes described"]
+    lines += [f"{name}: {why}" for name, why in found.failed.items()]
+    _say({"file": str(target), "texts": counts, "failed": found.failed}, as_json, "\n".join(lines))
+    return 1 if found.failed else 0
+
+
 @prompts_app.command("show")
 def prompts_show(
     name: Annotated[
@@ -527,6 +583,20 @@ def _run_up_to(
         content = pipeline.run(config, until, display, skip)
     content |= {"next": printing.next_command(verb, config)}
     _say(content, as_json, printing.done_text(content))
+
+
+def _try_captions(
+    path: Path, set_: list[str] | None, out: Path | None, page: Path | None, as_json: bool
+) -> None:
+    from edgekd import config as configs
+    from edgekd import trial
+    from edgekd.display import Display
+
+    config = _parsed(configs.apply_overrides(configs.read_run(path), set_ or []), str(path), out)
+    with Display() as display:
+        display.stage_started("trial", 1, 1)
+        values = trial.run(config, page, display.stage_progress)
+    _say(values, as_json, trial.text(values))
 
 
 def _parsed(values: dict[str, Any], source: str, out: Path | None) -> RunConfig:

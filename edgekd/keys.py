@@ -35,7 +35,9 @@ def caption(current: Run) -> MadeOf:
     made = _made_of(
         current, config=("seed", "caption"), images=(*_IMAGES, "train", "tune"), files=()
     )
-    del made["config"]["caption.block_size"]  # how often it is saved, not what is made
+    for name in tuple(made["config"]):  # how often it is saved, and what only `describe` asks
+        if name == "caption.block_size" or name.startswith("caption.text_model"):
+            del made["config"][name]
     if current.config.caption.private != "keep":
         made["files"]["rules"] = rules_sha256(current.config.filter.rules)
     return made
@@ -53,7 +55,7 @@ def targets(current: Run) -> MadeOf:
     observations = [f"captions/{Files(Path(), number).arrays}" for number in teachers]
     return _made_of(
         current,
-        config=("targets", "caption.text_encoder"),
+        config=("targets", "caption.text_encoder", "caption.descriptions"),
         images=(*_IMAGES, "train", "tune"),
         files=("captions.parquet", *observations),
     )

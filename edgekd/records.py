@@ -56,7 +56,8 @@ class Item:
 class Caption:
     """One sentence about one item. `confidence` is the teacher's own, at temperature 1.
 
-    `dropped` is None for a kept caption, else the reason.
+    `dropped` is None for a kept caption, else the reason. `translation` says the same in a language
+    that the text encoder and the rules read, where `text` is in another.
     """
 
     item_id: str
@@ -68,6 +69,12 @@ class Caption:
     teacher: str
     confidence: float
     dropped: str | None = None
+    translation: str | None = None
+
+    @property
+    def readable(self) -> str:
+        """What is matched and judged: the translation where there is one."""
+        return self.translation or self.text
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ class SoftTargets:
 
     Keys of the file: `ids` [N] str, `probs` [N, K] float32 (captions and scores combined),
     `captions_only` [N, K], `scores_only` [N, K] (absent where scores were withheld),
-    `weight` [N] float32 (0: the teacher abstains), `attributes` [N, A] float32.
+    `weight` [N] float32 (0: the teacher abstains), `attributes` [N, A] float32. With
+    `targets.top_k` the first three are [N, k] beside their classes: `edgekd.targets_file` reads it.
     """
 
     path: str

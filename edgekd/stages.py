@@ -16,6 +16,7 @@ from captioning.teachers.protocol import Files
 from devices import stage as devices
 from edgekd import assemble, keys, machine
 from edgekd import manifest as manifests
+from edgekd.costs import targets_note
 from edgekd.machine import native_output_to
 from edgekd.manifest import Manifest
 from edgekd.preprocess import preprocess_from
@@ -74,6 +75,9 @@ def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
 
 def _caption(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     config = current.config
+    note = targets_note(config, current.manifest)
+    if note is not None:
+        current.listener.message(note)
     return captioning.caption(
         current.manifest,
         current.data_folder,
@@ -100,6 +104,7 @@ def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         current.store,
         [teacher.name for teacher in config.caption.teachers],
         config.caption.text_encoder,
+        captioning.class_descriptions(config.caption),
         progress,
     )
 

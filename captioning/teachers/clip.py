@@ -8,7 +8,7 @@ n items of a block, N of the run, D features, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,6 @@ import numpy as np
 import pydantic
 from PIL import Image
 
-from captioning import descriptions
 from captioning.teachers import clip_models
 from captioning.teachers.clip_models import ClipModel
 from captioning.teachers.composed import MOST_TO_FIT, balancing_bias
@@ -58,9 +57,6 @@ class ClipConfig(Section):
         TEMPLATES, min_length=1, description="sentences with {name}, averaged"
     )
     synonyms: bool = pydantic.Field(True, description="all your words for a class; false: its name")
-    descriptions: Path | None = pydantic.Field(
-        None, description="YAML file of what each class looks like"
-    )
     balance: bool = pydantic.Field(False, description="assume the classes equally frequent")
     licence: str = pydantic.Field("not stated", description="of the model, for the report")
     device: str | None = pydantic.Field(None, description="as torch names it; by default the best")
@@ -86,7 +82,7 @@ class ClipTeacher:
 
     def __init__(self, config: ClipConfig, brief: Brief):
         clip_models.kind_of(config.model, config.pretrained)
-        self._config = config
+        self._config, self._brief = config, brief
 
     @property
     def name(self) -> str:
@@ -108,7 +104,7 @@ class ClipTeacher:
 
     def conclude(self, manifest: Manifest, observed: dict[str, np.ndarray]) -> Conclusion:
         """Returns class logits: cosines to the classes' texts, scaled as the model was trained."""
-        texts = _texts(manifest.task, self._config)
+        texts = _texts(manifest.task, self._brief.descriptions, self._config)
         model = self._model
         classes = np.stack([_class_vector(of_class, model) for of_class in texts])
         logits = _logits(observed["features"], classes * model.scale)
@@ -141,20 +137,21 @@ class ClipTeacher:
         return clip_models.load(config.model, config.pretrained, device)
 
 
-def _texts(task: TaskSpec, config: ClipConfig) -> list[list[list[str]]]:
+def _texts(
+    task: TaskSpec, described: Mapping[str, tuple[str, ...]], config: ClipConfig
+) -> list[list[list[str]]]:
     """Of each class its groups of texts: first the class's words in every template, then more.
 
     Each group counts the same.
     """
-    found = descriptions.load(config.descriptions).texts if config.descriptions else {}
     texts = []
     for name in task.classes:
         words = (name, *(task.synonyms.get(name, ()) if config.synonyms else ()))
         sentences = [
             template.replace(_NAME, spoken(word)) for word in words for template in config.templates
         ]
-        described = [f"{spoken(name)}, {text}" for text in found.get(name, ())]
-        texts.append([sentences, described] if described else [sentences])
+        looks = [f"{spoken(name)}, {text}" for text in described.get(name, ())]
+        texts.append([sentences, looks] if looks else [sentences])
     return texts
 
 

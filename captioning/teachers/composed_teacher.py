@@ -88,7 +88,9 @@ class ComposedTeacher:
             self._brief.seed,
         )
         logits = _in_blocks(head, observed["features"], observed["imagenet"])
-        captions = speak.sentences(manifest, logits, observed["attributes"], self._brief, self.name)
+        captions = speak.sentences(
+            manifest, logits, observed["attributes"], self._brief, self.name, self._config.language
+        )
         summary = {
             "num_params": backbones.count_params(head.asks_imagenet) + head.num_params,
             "head": head.provenance,
@@ -112,6 +114,7 @@ class ComposedTeacher:
             config.balance,
             config.synonyms,
             config.glosses,
+            self._brief.descriptions,
         )
         train = manifest.rows("train", composed.MOST_TO_FIT)
         if config.prototypes == 0 or len(train) < manifest.task.num_classes:

@@ -44,6 +44,10 @@ class ComposedTeacherConfig(Section):
     )
     prototype_temperature: float = pydantic.Field(0.05, gt=0, description="of cosine similarities")
 
+    language: str = pydantic.Field(
+        "en", description="of its sentences: en, zh; see `edgekd prompts show composed`"
+    )
+
     @pydantic.field_validator("backbone", mode="before")
     @classmethod
     def _one_or_several(cls, backbone: object) -> object:
@@ -69,7 +73,7 @@ class ServerConfig(Section):
     # A key in the wrong place must not come back in an error.
     model_config = pydantic.ConfigDict(hide_input_in_errors=True)
 
-    kind: Literal["openai"] = "openai"
+    kind: Literal["openai"] = pydantic.Field("openai", description="told apart by this")
     base_url: str = pydantic.Field(
         description="up to and without /chat/completions, as in http://localhost:8000/v1"
     )

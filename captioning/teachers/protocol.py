@@ -10,7 +10,7 @@ N items of the run, n of a block, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ class Brief:
     `notes` is a folder for what a teacher wants to keep of an unfinished block (answers that were
     paid for); it is removed when the stage has ended. `text_encoder` is the user's own sentence
     encoder, None for the packaged one; `folder` is where the images lie.
+    `descriptions` say what a class looks like, of those that are described.
     """
 
     task: TaskSpec
@@ -39,6 +40,7 @@ class Brief:
     notes: Path
     text_encoder: Path | None = None
     folder: Path = Path()
+    descriptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def temperature(self, index: int) -> float:
         """Returns the temperature of an image's caption number `index`: they take turns."""

@@ -339,7 +339,8 @@ def test_a_stop_in_the_middle_says_how_to_go_on_and_the_next_run_does(
     number: signal.Signals, images: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    config = write_config(tmp_path / "small.yaml", images, run)
+    one_by_one = SETTINGS["caption"] | {"block_size": 1}  # long from the first block to the last
+    config = write_config(tmp_path / "small.yaml", images, run, caption=one_by_one)
     running = subprocess.Popen(
         command("run", config, "--until", "caption"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from captioning.attributes import WORDS
+from captioning.matching import Lexicon
 from captioning.teachers import speak
 from captioning.teachers.protocol import Brief
+from edgekd.errors import UsageError
 from edgekd.manifest import Manifest
 from edgekd.records import Item, TaskSpec
 
@@ -50,3 +52,19 @@ def test_temperatures_are_used_in_turn(items: list[Item]) -> None:
     assert [made["id0", index].temperature for index in range(4)] == [0.5, 1.0, 1.5, 0.5]
     assert {c.teacher for c in made.values()} == {TEACHER}
     assert len({c.seed for c in made.values()}) == 4
+
+
+def test_chinese_sentences_carry_what_they_are_matched_by(items: list[Item]) -> None:
+    task = TaskSpec("test", ("猫", "狗", "鸟"))
+    brief = Brief(task, 3, (1.0,), 0, Path("notes"))
+    measured = np.full((NUM_ITEMS, len(WORDS)), 0.5)
+    logits = np.tile([9.0, 0.0, 0.0], (NUM_ITEMS, 1))
+    said = list(speak.sentences(Manifest(task, items), logits, measured, brief, TEACHER, "zh"))
+    assert all("猫" in caption.text and caption.translation for caption in said)
+    assert all(caption.template.startswith("zh.") for caption in said)
+    lexicon = Lexicon(task)
+    assert {lexicon.parse(caption.readable).classes[0] for caption in said} == {0}
+    assert any(lexicon.parse(caption.readable).words for caption in said)
+    assert not any(lexicon.parse(caption.text).words for caption in said)
+    with pytest.raises(UsageError, match="'xx': there are none"):
+        list(speak.sentences(Manifest(task, items), logits, measured, brief, TEACHER, "xx"))

@@ -53,7 +53,7 @@ def of_captions(folder: Path, schema: int) -> Callable[[], Any]:
 def of_targets(folder: Path, schema: int) -> Callable[[], Any]:
     path = folder / "targets.npz"
     np.savez(path, ids=["a"], probs=np.ones((1, 2), np.float32), schema=schema)
-    return lambda: targets_file.load(path)
+    return lambda: targets_file.Targets(path)
 
 
 def of_a_config(folder: Path, schema: int) -> Callable[[], Any]:
@@ -78,7 +78,7 @@ KINDS: dict[str, tuple[Callable[[Path, int], Callable[[], Any]], int]] = {
     "caption.json": (of_a_stage, 1),
     "report.json": (of_a_report, report.SCHEMA),
     "manifest.parquet": (of_a_manifest, manifest.SCHEMA),
-    "captions.parquet": (of_captions, 1),
+    "captions.parquet": (of_captions, 2),
     "targets.npz": (of_targets, targets_file.SCHEMA),
     "config.yaml": (of_a_config, config.SCHEMA),
     "manifest.json": (of_a_bundle, 1),
@@ -126,7 +126,9 @@ def test_a_table_of_captions_that_a_person_saved_anew_is_read(tmp_path: Path) ->
 
 def test_targets_without_a_number_are_of_the_first_version(tmp_path: Path) -> None:
     np.savez(tmp_path / "targets.npz", ids=["a"], probs=np.ones((1, 2), np.float32))
-    assert targets_file.load(tmp_path / "targets.npz")["probs"].tolist() == [[1, 1]]
+    targets = targets_file.Targets(tmp_path / "targets.npz")
+    assert targets.ids == ["a"]
+    assert targets.probs().rows().tolist() == [[1, 1]]
 
 
 def _with_metadata(path: Path, key: bytes, changed: Callable[[bytes], str]) -> None:

@@ -105,10 +105,9 @@ def file_metrics(out: Path, model: str) -> dict[str, Any]:
 def targets_accuracy(out: Path, key: str = "probs") -> float:
     """Returns the share of labelled test images on which a run's targets are right."""
     items = manifests.load(out / "manifest.parquet").items
-    targets = targets_file.load(out / "targets" / "targets.npz")
+    targets = targets_file.Targets(out / "targets" / "targets.npz")
     tested = [(item.id, item.label) for item in items if item.split == "test"]
-    row_of = {item_id: row for row, item_id in enumerate(targets["ids"].tolist())}
-    probs = targets[key][[row_of[item_id] for item_id, _ in tested]]
+    probs = targets.probs(key).rows([targets.row_of[item_id] for item_id, _ in tested])
     return metrics.accuracy(probs, np.array([label for _, label in tested]))
 
 

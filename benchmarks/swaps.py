@@ -74,9 +74,9 @@ def _run(folder: Path, out: Path, seed: int) -> Path:
 def _measured(run: Path, seed: int) -> dict[str, float]:
     """Returns the figures of one run."""
     manifest = manifests.load(run / "manifest.parquet")
-    targets = targets_file.load(run / "targets" / "targets.npz")
+    targets = targets_file.Targets(run / "targets" / "targets.npz")
     observations = np.load(run / "captions" / "observations.npz")
-    row_of = {item_id: row for row, item_id in enumerate(targets["ids"].tolist())}
+    row_of = targets.row_of
     assert observations["ids"].tolist() == list(row_of)
     labels = {
         split: {
@@ -86,7 +86,7 @@ def _measured(run: Path, seed: int) -> dict[str, float]:
         }
         for split in ("tune", "test")
     }
-    probs = targets["probs"].astype(np.float64)
+    probs = targets.probs().rows().astype(np.float64)
     log_scores = np.log(metrics.softmax(observations["logits"]))
     matched = swaps.matcher(log_scores, observations["attributes"])
     lexicon = Lexicon(manifest.task)

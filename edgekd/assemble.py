@@ -256,7 +256,7 @@ def _teacher_accuracy(facts: Facts, teacher: dict[str, Any]) -> dict[str, Any] |
     with np.load(facts.folder / "captions" / teacher["observations"]) as observations:
         if "logits" not in observations:
             return None
-        rows, labels = _test_rows(facts, observations["ids"])
+        rows, labels = _test_rows(facts, observations["ids"].tolist())
         return metrics.share(observations["logits"][rows].argmax(axis=1) == labels)
 
 
@@ -278,19 +278,19 @@ def _weights(facts: Facts) -> list[dict[str, Any]]:
     return [w for teacher in facts.results["caption"]["teachers"] for w in teacher["weights"]]
 
 
-def _test_rows(facts: Facts, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    row_of = {item_id: row for row, item_id in enumerate(ids.tolist())}
+def _test_rows(facts: Facts, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    row_of = {item_id: row for row, item_id in enumerate(ids)}
     labelled = [item for item in facts.manifest.of("test") if item.label is not None]
     rows = np.array([row_of[item.id] for item in labelled], dtype=np.int64)
     return rows, np.array([item.label for item in labelled], dtype=np.int64)
 
 
 def _targets(facts: Facts) -> dict[str, Any]:
-    targets = targets_file.load(facts.folder / "targets" / "targets.npz")
-    rows, labels = _test_rows(facts, targets["ids"])
+    targets = targets_file.Targets(facts.folder / "targets" / "targets.npz")
+    rows, labels = _test_rows(facts, targets.ids)
     named = {"captions_only": "captions_only", "scores_only": "scores_only", "both": "probs"}
     shares = {
-        name: metrics.share(targets[key][rows].argmax(axis=1) == labels) if key in targets else None
+        name: metrics.share(targets.probs(key).argmax()[rows] == labels) if key in targets else None
         for name, key in named.items()
     }
     provenance = facts.results["targets"]["provenance"]

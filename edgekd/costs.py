@@ -13,16 +13,17 @@ from captioning import stage as captioning
 from captioning.attributes import WORDS
 from captioning.teachers import looking
 from captioning.teachers.protocol import Teacher
-from edgekd import machine
+from edgekd import machine, targets_file
 from edgekd.errors import EdgeKDError
 from edgekd.held_out import held_out
 from edgekd.manifest import Manifest
 from edgekd.run_config import RunConfig
 from edgekd.running import Run
+from edgekd.sizes import format_size
 
 # Config keys that make one unit of a stage's work another piece of work.
 _SPEED: dict[str, tuple[str, ...]] = {
-    "caption": ("caption.teacher", "caption.more"),
+    "caption": ("caption.teacher", "caption.more", "caption.workers"),
     "targets": ("targets",),
     "distill": ("distill.arch", "distill.image_size", "distill.batch_size"),
     "baseline": ("distill.arch", "distill.image_size", "distill.batch_size"),
@@ -49,6 +50,8 @@ _COUNTED = (
     *("export", "quantize", "evaluate", "bench"),
 )
 TRAININGS = ("distill", "baseline", "prune")
+_LARGE_TARGETS_BYTES = 10_000_000
+_TOP_K = 10  # what is proposed for targets that are large
 
 
 def units(stage: str, current: Run) -> dict[str, Any]:
@@ -92,13 +95,23 @@ def num_unseen(current: Run) -> int:
 
 
 def targets_bytes(config: RunConfig, manifest: Manifest) -> int:
-    """Returns the size of targets.npz but its header.
+    """Returns the size of targets.npz but its header; where scores are withheld it has none."""
+    return _targets_bytes(config, manifest, config.targets.top_k)
 
-    float32 [N, K]: mixed, from captions, from scores; [N] weights, [N, A] attributes, [N] ids.
-    """
-    arrays = 2 if config.targets.evidence == "captions" else 3
-    a_row = (arrays * manifest.task.num_classes + 1 + len(WORDS)) * 4 + 64 * 4
-    return len(manifest.items) * a_row
+
+def targets_note(config: RunConfig, manifest: Manifest) -> str | None:
+    """Returns a line on the size of targets.npz where that is above 10 MB, for before it is made."""
+    size = targets_bytes(config, manifest)
+    if size <= _LARGE_TARGETS_BYTES:
+        return None
+    images, classes = len(manifest.items), manifest.task.num_classes
+    note = (
+        f"targets.npz will take {format_size(size)} for {images:,} images and {classes:,} classes"
+    )
+    if config.targets.top_k is not None or classes <= _TOP_K:
+        return note
+    smaller = format_size(_targets_bytes(config, manifest, _TOP_K))
+    return f"{note}; targets.top_k: {_TOP_K} makes it {smaller}"
 
 
 def cache_bytes(config: RunConfig, manifest: Manifest) -> int:
@@ -118,6 +131,13 @@ def num_files(config: RunConfig, manifest: Manifest) -> int:
     teacher = _num_teachers(config)
     students = _num_networks_in_formats(config, manifest) - teacher
     return students * len(config.export.precisions) + teacher
+
+
+def _targets_bytes(config: RunConfig, manifest: Manifest, top_k: int | None) -> int:
+    distributions = 2 if config.targets.evidence == "captions" else 3
+    return targets_file.size_bytes(
+        len(manifest.items), manifest.task.num_classes, len(WORDS), distributions, top_k
+    )
 
 
 def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, str]:

@@ -108,13 +108,13 @@ def images_to_fit(manifest: Manifest, soft_targets: Path) -> HeldOut | None:
     if len(tune) >= MIN_LABELS:
         labels = np.array([item.label for item in tune], dtype=np.int64)
         return HeldOut("tune", False, tune, _smoothed(labels, manifest.task.num_classes), labels)
-    stored = targets_file.load(soft_targets)
-    row_of = {id_: row for row, id_ in enumerate(stored["ids"].tolist())}
+    stored = targets_file.Targets(soft_targets)
+    row_of, weight_N = stored.row_of, stored.array("weight")
     for items, learned in ((held_out(manifest), False), (manifest.of("train"), True)):
-        taught = _first([item for item in items if stored["weight"][row_of[item.id]] > 0])
+        taught = _first([item for item in items if weight_N[row_of[item.id]] > 0])
         if len(taught) >= MIN_IMAGES:
             rows = [row_of[item.id] for item in taught]
-            return HeldOut(taught[0].split, learned, taught, stored["probs"][rows], None)
+            return HeldOut(taught[0].split, learned, taught, stored.probs().rows(rows), None)
     return None
 
 

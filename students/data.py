@@ -20,6 +20,7 @@ from edgekd.preprocess import normalized, open_image, resized
 from edgekd.progress import Progress
 from edgekd.records import Item, Preprocess, to_dict
 from edgekd.store import RunStore, append, digest, write_bytes
+from edgekd.targets_file import Probs
 
 _BLOCK = 100  # images between two writes of the cache; a stopped one repeats one block at most
 
@@ -44,7 +45,7 @@ class TrainingData:
     """
 
     pixels: np.ndarray
-    probs: np.ndarray
+    probs: Probs
     weight: np.ndarray
     labels: np.ndarray
     rows: np.ndarray | None = None
@@ -53,7 +54,7 @@ class TrainingData:
         """The same for some of the images."""
         rows = kept if self.rows is None else self.rows[kept]
         return TrainingData(
-            self.pixels, self.probs[kept], self.weight[kept], self.labels[kept], rows
+            self.pixels, self.probs.only(kept), self.weight[kept], self.labels[kept], rows
         )
 
     def images(self, wanted: np.ndarray) -> np.ndarray:
@@ -163,7 +164,7 @@ def batches(
         rows = rows_of_step(len(data.labels), batch_size, seed, step)
         pixels = augment(np.ascontiguousarray(data.images(rows)), seed=seed * 1_000_003 + step)
         images = normalized(pixels, preprocess)
-        yield images, data.probs[rows], data.weight[rows], data.labels[rows]
+        yield images, data.probs.rows(rows), data.weight[rows], data.labels[rows]
 
 
 def rows_of_step(num_rows: int, batch_size: int, seed: int, step: int) -> np.ndarray:

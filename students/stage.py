@@ -243,11 +243,10 @@ def _job(
     preprocess = default_preprocess(config.image_size)
     train = students_images(manifest)
     pixels = image_cache(train, folder, preprocess, store, progress)
-    targets = targets_file.load(store.path("targets", "targets.npz"))
-    row_of = {item_id: row for row, item_id in enumerate(targets["ids"].tolist())}
-    rows = np.array([row_of[item.id] for item in train])
+    targets = targets_file.Targets(store.path("targets", "targets.npz"))
+    rows = np.array([targets.row_of[item.id] for item in train])
     labels = np.array([-1 if item.label is None else item.label for item in train], dtype=np.int64)
-    data = TrainingData(pixels, targets["probs"][rows], targets["weight"][rows], labels)
+    data = TrainingData(pixels, targets.probs().only(rows), targets.array("weight")[rows], labels)
     tune = [item for item in manifest.of("tune") if item.label is not None]
     images = digest([(item.id, item.label) for item in [*train, *tune]])
     job = _Job(data, None, manifest.task.num_classes, config, store, seed, progress, images)

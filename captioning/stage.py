@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,7 @@ from edgekd.store import RunStore, file_sha256
 
 if TYPE_CHECKING:
     from captioning.quality import Topics
+    from captioning.teachers.looking import Hands
 
 CAPTION_SCHEMA = 4
 FILTER_SCHEMA = 3
@@ -62,7 +64,14 @@ class CaptionConfig(Section):
     block_size: int = pydantic.Field(
         512, ge=1, description="images between two saves; a stopped run repeats one block at most"
     )
-
+    workers: int = pydantic.Field(
+        1, ge=1, description="processes that look at images; more than one needs the extra scale"
+    )
+    ray_address: str | None = pydantic.Field(
+        None,
+        min_length=1,
+        description="Ray cluster of the workers, `auto` or HOST:PORT; by default one on this machine",
+    )
     private: Literal["keep", "redact", "refuse"] = pydantic.Field(
         "keep",
         description="what happens to names, phones, e-mails, plates and the like in captions before "
@@ -171,15 +180,18 @@ def caption(
     raw = store.path("captions", "raw.parquet")
     files, sources, teachers = [raw], [], []
     told = brief(manifest, folder, config, store, seed)
-    for number, (section, teacher) in enumerate(
-        zip(config.teachers, built(config, told, rules), strict=True), start=1
-    ):
-        lies = teacher_files(store, number)
-        left = looking.work(teacher, manifest, folder, lies, config.block_size, progress)
-        files += left.files
-        sources += left.captions
-        teachers.append({"kind": section.kind} | left.summary)
-        store.scratch(lies.blocks(teacher.settings))
+    with _hands(config, told, rules) as hands:
+        for number, (section, teacher) in enumerate(
+            zip(config.teachers, built(config, told, rules), strict=True), start=1
+        ):
+            lies = teacher_files(store, number)
+            left = looking.work(
+                teacher, manifest, folder, lies, config.block_size, progress, hands(number)
+            )
+            files += left.files
+            sources += left.captions
+            teachers.append({"kind": section.kind} | left.summary)
+            store.scratch(lies.blocks(teacher.settings))
     private = Counted()
     count = captions_io.save(private(looking.in_item_order(manifest.items, *sources)), raw)
     store.scratch(store.path("captions", "notes"))
@@ -368,6 +380,30 @@ def class_descriptions(config: CaptionConfig) -> dict[str, tuple[str, ...]]:
     from captioning.descriptions import load
 
     return load(config.descriptions.expanduser()).texts if config.descriptions is not None else {}
+
+
+@contextmanager
+def _hands(
+    config: CaptionConfig, told: Brief, rules: Path | None
+) -> Iterator[Callable[[int], Hands | None]]:
+    """Who looks at the images for a teacher, by its number from 1; None is this process."""
+    if config.workers == 1 and config.ray_address is None:
+        yield lambda number: None
+        return
+    from captioning.teachers.distributed import Workers
+
+    with Workers(config.workers, config.ray_address) as workers:
+
+        def hands(number: int) -> Hands | None:
+            if not catalogue.shared_out(config.teachers[number - 1]):
+                return None
+            return workers.hands(partial(_one_built, config, told, rules, number))
+
+        yield hands
+
+
+def _one_built(config: CaptionConfig, told: Brief, rules: Path | None, number: int) -> Teacher:
+    return built(config, told, rules)[number - 1]
 
 
 def _counting_images(

@@ -21,6 +21,7 @@ from edgekd.sources import listing
 from edgekd.store import digest, file_sha256
 
 _IMAGES = ("images", "classes", "synonyms")
+_HOW = ("caption.block_size", "caption.workers", "caption.ray_address")
 
 
 def validate(current: Run) -> MadeOf:
@@ -35,8 +36,8 @@ def caption(current: Run) -> MadeOf:
     made = _made_of(
         current, config=("seed", "caption"), images=(*_IMAGES, "train", "tune"), files=()
     )
-    for name in tuple(made["config"]):  # how often it is saved, and what only `describe` asks
-        if name == "caption.block_size" or name.startswith("caption.text_model"):
+    for name in tuple(made["config"]):  # how often it is saved, by whom; what only `describe` asks
+        if name in _HOW or name.startswith("caption.text_model"):
             del made["config"][name]
     if current.config.caption.private != "keep":
         made["files"]["rules"] = rules_sha256(current.config.filter.rules)

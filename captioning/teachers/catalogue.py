@@ -62,6 +62,15 @@ def build(config: TeacherConfig, brief: Brief) -> Teacher:
     return _CLASSES[type(config)](config, brief)
 
 
+def shared_out(config: TeacherConfig) -> bool:
+    """Whether several processes may look for it at once.
+
+    A server is asked many things at a time anyway, and has one account and one journal; a file is
+    read from its beginning.
+    """
+    return not isinstance(config, VisionServerConfig | CaptionsFileConfig)
+
+
 def exportable(config: TeacherConfig) -> bool:
     """Whether the teacher can become a file beside its students."""
     if isinstance(config, ClassifierConfig):

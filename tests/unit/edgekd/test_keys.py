@@ -35,6 +35,8 @@ def line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLine:
             ["validate", "caption", "filter", "targets", *AFTER_TARGETS],
         ),
         ("caption.block_size=7", ["report"]),
+        ("caption.workers=2", ["report"]),
+        ("caption.ray_address=auto", ["report"]),
         ("caption.temperatures=[0.7]", ["caption", "filter", "targets", *AFTER_TARGETS]),
         ("filter.min_confidence=0.2", ["filter", "targets", *AFTER_TARGETS]),
         ("targets.caption_share=0.5", ["targets", *AFTER_TARGETS]),

@@ -31,6 +31,7 @@ Embed = Callable[[list[str]], np.ndarray]
 """Texts to unit vectors [N, E], as `SentenceEncoder.encode`."""
 
 _MOST_WORDS = 4  # of a name in WordNet
+_HUB_TEMPERATURE = 0.1
 _FLOOR = 0.02  # of a ratio, so that no known image rules a caption out
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
@@ -39,13 +40,11 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 class Settings:
     """How much each part counts; 0 leaves it out.
 
-    `hubs` is what is taken off of a caption's mean match to ImageNet's names, at temperature
-    `hub_temperature`; `look` and `text` are temperatures of the cosines between images and
-    between captions.
+    `hubs` is how much of a caption's mean match to any name is taken off; `look` and `text` are
+    temperatures of the cosines between images and between captions.
     """
 
     hubs: float = 1.0
-    hub_temperature: float = 0.1
     neighbours: float = 0.2
     folders: float = 0.3
     look: float = 0.05
@@ -64,6 +63,14 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Captions to find: unit vectors (`caption_vectors`) and how near each is to any name at all."""
+
+    vectors_GE: np.ndarray
+    hubs_G: np.ndarray
+
+
+@dataclass(frozen=True)
 class Known:
     """Images whose captions are known. `captions_M` are rows of the gallery."""
 
@@ -72,19 +79,28 @@ class Known:
     folders_M: Sequence[str]
 
 
+def gallery(vectors_GE: np.ndarray, source_1000E: np.ndarray) -> Gallery:
+    """Returns the gallery of captions; `source_1000E` are unit vectors of ImageNet's classes.
+
+    The hub of a caption is the log of its mean share of these names (after arXiv:1412.6568).
+    """
+    shares_1000G = softmax(source_1000E @ vectors_GE.T, _HUB_TEMPERATURE)
+    return Gallery(vectors_GE, _HUB_TEMPERATURE * np.log(shares_1000G.mean(axis=0)))
+
+
 def scores(
     images: Images,
-    gallery_GE: np.ndarray,
+    captions: Gallery,
     source_1000E: np.ndarray,
     known: Known | None = None,
     settings: Settings = Settings(),
 ) -> np.ndarray:
     """Returns how well each caption fits each image, [N, G]; comparable along both.
 
-    `gallery_GE` are unit vectors of captions (`caption_vectors`), `source_1000E` those of ImageNet's
-    classes. Without `known` there is the first part alone.
+    Without `known` there is the first part alone.
     """
-    total_NG = _names(images, gallery_GE, source_1000E, settings)
+    gallery_GE = captions.vectors_GE
+    total_NG = _names(images, captions, source_1000E, settings.hubs)
     if known is None or len(known.captions_M) == 0:
         return total_NG
     mean_D = known.images.features_ND.mean(axis=0)
@@ -174,18 +190,12 @@ def choose(
     return best
 
 
-def _names(
-    images: Images, gallery_GE: np.ndarray, source_1000E: np.ndarray, settings: Settings
-) -> np.ndarray:
+def _names(images: Images, captions: Gallery, source_1000E: np.ndarray, hubs: float) -> np.ndarray:
     """ConSE's cosines less the hubs, an image's in units of their own spread [N, G]."""
     vectors_NE = _unit(softmax(images.imagenet_N1000) @ source_1000E)
-    cosines_NG = vectors_NE @ gallery_GE.T
-    if settings.hubs:
-        to_names_1000G = source_1000E @ gallery_GE.T
-        of_any_G = softmax(to_names_1000G, settings.hub_temperature).mean(axis=0)
-        cosines_NG = cosines_NG - settings.hubs * settings.hub_temperature * np.log(of_any_G)
-    centred_NG = cosines_NG - cosines_NG.mean(axis=1, keepdims=True)
-    return centred_NG / np.maximum(cosines_NG.std(axis=1, keepdims=True), 1e-9)
+    fit_NG = vectors_NE @ captions.vectors_GE.T - hubs * captions.hubs_G
+    centred_NG = fit_NG - fit_NG.mean(axis=1, keepdims=True)
+    return np.asarray(centred_NG / np.maximum(fit_NG.std(axis=1, keepdims=True), 1e-9))
 
 
 def _levels(folders_M: Sequence[str]) -> list[np.ndarray]:

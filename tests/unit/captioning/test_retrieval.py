@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from captioning.retrieval import (
+    Gallery,
     Images,
     Known,
     Settings,
     caption_vectors,
     choose,
+    gallery,
     glosses,
     ranks,
     scores,
@@ -38,21 +40,25 @@ def seen(*rows: tuple[list[float], int]) -> Images:
     return Images(np.array([features for features, _ in rows]), logits)
 
 
+def of(vectors: list[np.ndarray]) -> Gallery:
+    return gallery(np.stack(vectors), source())
+
+
 def test_names_carry_an_image_to_the_nearest_caption() -> None:
-    gallery = np.stack([E1, E3, E2])
-    found = scores(seen(([1, 0], 0), ([0, 1], 7)), gallery, source(), None, NAMES_ONLY)
+    captions = of([E1, E3, E2])
+    found = scores(seen(([1, 0], 0), ([0, 1], 7)), captions, source(), None, NAMES_ONLY)
     # Cosines are (1, 0, 0) and (0, 1, 0): mean 1/3, standard deviation sqrt(2)/3.
     assert found[0] == pytest.approx([2**0.5, -(2**-0.5), -(2**-0.5)])
     assert found.argmax(axis=1).tolist() == [0, 1]
 
 
 def test_a_caption_near_to_every_name_is_a_hub_and_loses() -> None:
-    gallery = np.stack([E3, E1, E2])  # E3 is near to 999 of the names
+    captions = of([E3, E1, E2])  # E3 is near to 999 of the names
     half = np.where(np.arange(1000) < 2, 3.0, -50.0)[None, :]  # E1 and E3 alike: both cosines .71
     image = Images(np.ones((1, 2)), half)
-    plain = scores(image, gallery, source(), None, NAMES_ONLY)[0]
+    plain = scores(image, captions, source(), None, NAMES_ONLY)[0]
     assert plain[0] == pytest.approx(plain[1])
-    less = scores(image, gallery, source(), None, replace(NAMES_ONLY, hubs=1.0))[0]
+    less = scores(image, captions, source(), None, replace(NAMES_ONLY, hubs=1.0))[0]
     assert less[1] > less[0] + 1
 
 
@@ -61,32 +67,32 @@ def test_neighbours_and_folders_tell_what_names_cannot() -> None:
     # caption is near to the first.
     first, second = np.array([0.0, 1.0, 0.0]), np.array([0.0, -1.0, 0.0])
     near_first, near_second = np.array([0.1, 0.995, 0.0]), np.array([0.1, -0.995, 0.0])
-    gallery = np.stack([first, second, near_first, near_second])
+    captions = of([first, second, near_first, near_second])
     known = Known(seen(([1, 0], 9), ([0, 1], 9)), np.array([2, 3]), ["x/a", "x/b"])
     image = seen(([2, 0.1], 9))
-    assert np.ptp(scores(image, gallery, source(), None, NAMES_ONLY)[0, :2]) == 0
+    assert np.ptp(scores(image, captions, source(), None, NAMES_ONLY)[0, :2]) == 0
     for part in ("neighbours", "folders"):
         settings = replace(NAMES_ONLY, **{part: 1.0})
-        found = scores(image, gallery, source(), known, settings)
+        found = scores(image, captions, source(), known, settings)
         assert found[0, 0] > found[0, 1] + 1
 
 
 def test_a_known_caption_gains_nothing_by_its_own_image() -> None:
     # Both captions of the gallery are alike; the second is a known image's own, the first is not.
-    gallery = np.stack([np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0]), E1])
+    captions = of([np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0]), E1])
     known = Known(seen(([1, 0], 9), ([0, 1], 9)), np.array([1, 2]), ["a", "b"])
-    found = scores(seen(([1, 0], 9)), gallery, source(), known, Settings(hubs=0.0, folders=0.0))
+    found = scores(seen(([1, 0], 9)), captions, source(), known, Settings(hubs=0.0, folders=0.0))
     assert found[0, 0] > found[0, 1]
     alone = Known(seen(([1, 0], 9)), np.array([1]), ["a"])
-    told = scores(seen(([1, 0], 9)), gallery, source(), alone, Settings(hubs=0.0, folders=0.0))
+    told = scores(seen(([1, 0], 9)), captions, source(), alone, Settings(hubs=0.0, folders=0.0))
     assert np.isfinite(told).all()
 
 
 def test_without_known_images_there_are_names_alone() -> None:
-    gallery, image = np.stack([E1, E3]), seen(([1, 0], 0))
+    captions, image = of([E1, E3]), seen(([1, 0], 0))
     empty = Known(seen(), np.array([], dtype=np.int64), [])
     assert np.array_equal(
-        scores(image, gallery, source(), empty), scores(image, gallery, source(), None)
+        scores(image, captions, source(), empty), scores(image, captions, source(), None)
     )
 
 

@@ -25,7 +25,7 @@ from edgekd.records import Caption
 FIRST_NAME_WEIGHT = 0.7
 _ATTRIBUTE_WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 _CAPTION_SHARES = tuple(np.round(np.arange(0.1, 0.91, 0.1), 2))
-_MIN_LABELS_TO_FIT = 20
+MIN_LABELS_TO_FIT = 20
 
 
 # Captions are trusted alike that one teacher said at one temperature.
@@ -61,6 +61,7 @@ class CaptionModel:
     reliability: dict[Source, float]
     log_word_AK: np.ndarray
     attribute_weight: float
+    heard: frozenset[Source] | None = None  # whose captions count; None: all
 
 
 def read_statements(
@@ -83,13 +84,18 @@ def read_statements(
 
 
 def fit(
-    statements: Iterable[Statement], given: dict[int, int], tune: dict[int, int], num_classes: int
+    statements: Iterable[Statement],
+    given: dict[int, int],
+    tune: dict[int, int],
+    num_classes: int,
+    choose: bool = False,
 ) -> CaptionModel:
     """Returns the caption model; `given` and `tune` map rows to labels, either may be empty.
 
-    Only the statements on tune are kept in memory. Those of one item must stand together.
+    With `choose`, only those teachers and temperatures are heard whose captions together have the
+    highest likelihood on tune, where there are labels enough to say. Only the statements on tune are kept in memory. Those of one item must stand together.
     """
-    by_labels = len(tune) >= _MIN_LABELS_TO_FIT
+    by_labels = len(tune) >= MIN_LABELS_TO_FIT
     hits: dict[Source, list[float]] = defaultdict(list)
     words_AK = np.zeros((len(WORDS), num_classes))
     of_tune: list[Statement] = []
@@ -105,7 +111,11 @@ def fit(
             of_tune += of_item
     reliability = {source: (total + 1) / (number + 2) for source, (total, number) in hits.items()}
     model = CaptionModel(reliability, _word_evidence(words_AK), 0.0)
-    if not by_labels or not given:
+    if not by_labels:
+        return model
+    if choose:
+        model = replace(model, heard=_best_heard(model, of_tune, tune, num_classes))
+    if not given:
         return model
     return replace(model, attribute_weight=_attribute_weight(model, of_tune, tune, num_classes))
 
@@ -118,6 +128,8 @@ def caption_targets(
     counts = np.zeros(num_items, dtype=np.int32)
     words = np.zeros((num_items, len(WORDS)), dtype=np.float32)
     for statement in statements:
+        if model.heard is not None and statement.source not in model.heard:
+            continue
         probs[statement.row] += _distribution(statement, model, num_classes)
         counts[statement.row] += 1
         words[statement.row, list(statement.mentions.words)] += 1
@@ -135,7 +147,7 @@ def caption_share(
 
     Never below 0.1: a caption that a person edited must move its image's target.
     """
-    if len(tune) < _MIN_LABELS_TO_FIT:
+    if len(tune) < MIN_LABELS_TO_FIT:
         return default
     rows, labels = np.array(list(tune)), np.array(list(tune.values()))
 
@@ -159,7 +171,7 @@ def pooled_scores(
     """
     spoke_TN = np.stack([np.isfinite(each).all(axis=1) for each in logits])
     logits = [np.where(spoke[:, None], z, 0) for z, spoke in zip(logits, spoke_TN, strict=True)]
-    fitting = len(tune) >= _MIN_LABELS_TO_FIT and (calibrate or len(logits) > 1)
+    fitting = len(tune) >= MIN_LABELS_TO_FIT and (calibrate or len(logits) > 1)
     if fitting:
         rows, labels = np.array(list(tune)), np.array(list(tune.values()))
         weights = _pool_weights(np.stack([z[rows] for z in logits]), labels)
@@ -258,15 +270,37 @@ def _summed(before: list[float], values: list[float]) -> list[float]:
     return [total + sum(values), number + len(values)]
 
 
-def _attribute_weight(
+def _best_heard(
+    model: CaptionModel, of_tune: list[Statement], tune: dict[int, int], num_classes: int
+) -> frozenset[Source]:
+    """The sources to hear: each is left out in turn while that makes tune likelier."""
+
+    def loss(heard: frozenset[Source]) -> float:
+        return _tune_loss(replace(model, heard=heard), of_tune, tune, num_classes)
+
+    heard = frozenset(model.reliability)
+    best = loss(heard)
+    while len(heard) > 1:
+        fewer = min((heard - {source} for source in sorted(heard)), key=loss)
+        if loss(fewer) >= best:
+            break
+        heard, best = fewer, loss(fewer)
+    return heard
+
+
+def _tune_loss(
     model: CaptionModel, of_tune: list[Statement], tune: dict[int, int], num_classes: int
 ) -> float:
     rows, labels = np.array(list(tune)), np.array(list(tune.values()))
+    found = caption_targets(of_tune, model, int(rows.max()) + 1, num_classes)
+    return negative_log_likelihood(found.probs_NK[rows], labels)
 
+
+def _attribute_weight(
+    model: CaptionModel, of_tune: list[Statement], tune: dict[int, int], num_classes: int
+) -> float:
     def loss(weight: float) -> float:
-        candidate = replace(model, attribute_weight=weight)
-        found = caption_targets(of_tune, candidate, int(rows.max()) + 1, num_classes)
-        return negative_log_likelihood(found.probs_NK[rows], labels)
+        return _tune_loss(replace(model, attribute_weight=weight), of_tune, tune, num_classes)
 
     return min(_ATTRIBUTE_WEIGHTS, key=loss)
 

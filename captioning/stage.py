@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pydantic
 
+from captioning.refine import RefineConfig, balance, refined
 from captioning.rules import rules_sha256
 from captioning.teachers import catalogue
 from captioning.teachers.catalogue import TeacherConfig
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
 
 CAPTION_SCHEMA = 4
 FILTER_SCHEMA = 3
-TARGETS_SCHEMA = 4
+TARGETS_SCHEMA = 5
 MOST_TEACHERS = 8
 _NONE: Mapping[str, tuple[str, ...]] = {}
-_MOST_NEIGHBOURS = 20_000  # training images among which they are sought
 
 
 class CaptionConfig(Section):
@@ -133,24 +133,19 @@ class FilterConfig(Section):
     )
 
 
-class TargetsConfig(Section):
+class TargetsConfig(RefineConfig):
     """How captions and scores become one probability."""
 
     evidence: Literal["both", "captions", "scores"] = "both"
+    temperatures: Literal["all", "best"] = pydantic.Field(
+        "all",
+        description="best: only captions of those teachers and temperatures that help on tune",
+    )
     caption_share: float = pydantic.Field(
         0.3, ge=0, le=1, description="captions' share where no tune labels can fit it"
     )
     calibrate: bool = pydantic.Field(
         False, description="fit a temperature on tune to the scores of a single teacher, too"
-    )
-    neighbours: int = pydantic.Field(
-        0,
-        ge=0,
-        description="average each target with this many nearest training images (by features; of "
-        "more than 20,000 images these are sought among that many)",
-    )
-    hard: bool = pydantic.Field(
-        False, description="keep the most likely class alone, as pseudo-labels do: to compare"
     )
     top_k: int | None = pydantic.Field(
         None,
@@ -301,11 +296,14 @@ def soft_targets(
     given, tune = manifest.labels("train"), manifest.labels("tune")
     lexicon, by_meaning = Lexicon(manifest.task), _by_meaning(manifest, text_encoder, descriptions)
 
-    def statements() -> Iterator[st.Statement]:  # read twice: they may be too many to hold
-        kept = captions_io.load(store.path("captions.parquet"))
-        return st.read_statements(kept, row_of, lexicon, by_meaning)
+    def captions() -> Iterable[Caption]:
+        return captions_io.load(store.path("captions.parquet"))
 
-    model = st.fit(statements(), given, tune, num_classes)
+    def statements() -> Iterator[st.Statement]:  # read twice: they may be too many to hold
+        return st.read_statements(captions(), row_of, lexicon, by_meaning)
+
+    choose = config.temperatures == "best"
+    model = st.fit(statements(), given, tune, num_classes, choose)
     progress(1, 3, "captions read")
     said = st.caption_targets(statements(), model, len(ids), num_classes)
     captions_NK = said.probs_NK
@@ -327,16 +325,13 @@ def soft_targets(
             else st.caption_share(captions_NK, scores_NK, tune, config.caption_share)
         )
         mixed = share * captions_NK + (1 - share) * scores_NK
-    if config.neighbours:
-        train = np.array([row for row, i in enumerate(manifest.items) if i.split == "train"])
-        mixed = st.spread_over_neighbours(
-            mixed, _features(store, len(teachers), ids), train, config.neighbours
-        )
-    if config.hard:
-        mixed = np.eye(num_classes, dtype=np.float32)[mixed.argmax(axis=1)]
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
     weight = np.ones(len(ids)) if config.evidence == "scores" else said.counts_N > 0
-    arrays |= {"probs": mixed, "weight": weight}
+    features = _features(store, len(teachers), ids) if config.neighbours else None
+    final = refined(mixed, weight, manifest, config, captions, features)
+    seen = teacher_files(store)
+    measured = _observation(seen, ids, "attributes") if seen.arrays.is_file() else None
+    arrays |= {"probs": final.probs_NK, "weight": final.weight_N}
     path = store.path("targets", "targets.npz")
     targets_file.save(path, ids, arrays, config.top_k)
     provenance = {
@@ -345,10 +340,12 @@ def soft_targets(
         "reliability": _by_source(model.reliability),
         "teacher_weights": weights,
         "attribute_weight": model.attribute_weight,
-        "neighbours": config.neighbours,
-        "hard": config.hard,
+        "heard": None if model.heard is None else _by_source(dict.fromkeys(model.heard, 1.0)),
         "num_abstained": int((weight == 0).sum()),
-    }
+        "balance": None
+        if measured is None
+        else balance(final.probs_NK, final.weight_N, said.attributes_NA, measured, manifest),
+    } | final.provenance
     progress(3, 3, "targets written")
     name = path.relative_to(store.folder).as_posix()
     return [path], SoftTargets(name, file_sha256(path), len(ids), num_classes, provenance)

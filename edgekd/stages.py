@@ -98,7 +98,7 @@ def _filter(current: Run, progress: Progress) -> tuple[list[Path], Any]:
 
 def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     config = current.config
-    return captioning.soft_targets(
+    files, record = captioning.soft_targets(
         current.manifest,
         config.targets,
         current.store,
@@ -107,6 +107,9 @@ def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         captioning.class_descriptions(config.caption),
         progress,
     )
+    for line in (record.provenance["balance"] or {}).get("warnings", []):
+        current.listener.message(line)
+    return files, record
 
 
 def _distill(current: Run, progress: Progress) -> tuple[list[Path], Any]:

@@ -219,6 +219,28 @@ def test_on_tune_a_teacher_that_guesses_gets_no_weight() -> None:
     assert fitted == pytest.approx(good, abs=0.1)
 
 
+def test_the_best_temperatures_are_chosen_on_tune() -> None:
+    """Of those that are always right, half right by chance, and silent: only the first is heard."""
+    captions, tune = [], {}
+    for n in range(40):
+        label = n % 2
+        tune[n] = label
+        names = ("cat", "dog")
+        captions += [
+            Caption(f"i{n}", 0, f"A {names[label]}.", "p", 0.5, 0, "test", 0.9),
+            Caption(f"i{n}", 1, f"A {names[n // 2 % 2]}.", "p", 2.0, 0, "test", 0.9),
+        ]
+    row_of = {f"i{n}": n for n in range(40)}
+    statements = list(st.read_statements(captions, row_of, LEXICON, lambda text: None))
+    assert st.fit(statements, {}, tune, NUM_CLASSES).heard is None
+    model = st.fit(statements, {}, tune, NUM_CLASSES, choose=True)
+    assert model.heard == {("test", 0.5)}
+    heard = st.caption_targets(statements, model, 40, NUM_CLASSES)
+    assert heard.counts_N.tolist() == [1] * 40
+    few = {row: label for row, label in tune.items() if row < 19}
+    assert st.fit(statements, {}, few, NUM_CLASSES, choose=True).heard is None
+
+
 NUM_ITEMS = 400
 NUM_TUNE = 40
 

@@ -32,11 +32,15 @@ _ICON = 96
 
 @dataclass(frozen=True)
 class Entry:
-    """An image of the trial and its captions; `image` is a data: URI, or empty where it has none."""
+    """An image of the trial and its captions; `image` is a data: URI, or empty where it has none.
+
+    `scores` has a line for each teacher that scores classes.
+    """
 
     path: str
     image: str
     captions: tuple[Caption, ...]
+    scores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,15 @@ def choose(items: Sequence[Item], seed: int, num_images: int = NUM_IMAGES) -> li
     return in_turn[:num_images]
 
 
-def entry(path: Path, shown_path: str, captions: Iterable[Caption]) -> Entry:
+def entry(
+    path: Path, shown_path: str, captions: Iterable[Caption], scores: Iterable[str] = ()
+) -> Entry:
     """Returns an image of the trial with its thumbnail; without one where it cannot be read."""
     try:
         image = _thumbnail(path)
     except DataError:
         image = ""
-    return Entry(shown_path, image, tuple(captions))
+    return Entry(shown_path, image, tuple(captions), tuple(scores))
 
 
 def render_html(name: str, teacher: str, entries: Sequence[Entry], whole: Projection) -> str:
@@ -103,7 +109,11 @@ def _cards(whole: Projection, num_captions: int, num_kept: int) -> list[tuple[st
         ("Captions of everything", f"{whole.num_captions:,}", plural(whole.num_images, "image")),
         ("Cost", cost, ", ".join(details)),
         ("Time", DASH if whole.seconds is None else duration(whole.seconds), "at the trial's pace"),
-        ("Disk", DASH if whole.disk_bytes is None else format_size(whole.disk_bytes), "captions"),
+        (
+            "Disk",
+            DASH if whole.disk_bytes is None else format_size(whole.disk_bytes),
+            "captions, targets",
+        ),
         (
             "Kept in the trial",
             percent(num_kept / num_captions) if num_captions else DASH,

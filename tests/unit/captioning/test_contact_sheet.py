@@ -46,7 +46,7 @@ def test_the_figures_of_the_whole() -> None:
         "Captions of everything": ("12,000", "4,000 images"),
         "Cost": ("6.50 USD", "3,200,000 tokens"),
         "Time": ("2 h 3 min", "at the trial&#39;s pace"),
-        "Disk": ("2.40 MB", "captions"),
+        "Disk": ("2.40 MB", "captions, targets"),
         "Kept in the trial": ("50.0%", "1 of 2"),
     }
     assert "openai/some-model said 2 sentences of 1 image; 1 would be kept." in html

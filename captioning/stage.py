@@ -55,7 +55,15 @@ class CaptionConfig(Section):
         None, description="YAML file of what the classes look like; `edgekd describe` writes one"
     )
     text_model: TextModelConfig | None = pydantic.Field(
-        None, description="language model that `edgekd describe` asks"
+        None, description="language model that `edgekd describe` and `caption.reword` ask"
+    )
+    domain: str | None = pydantic.Field(
+        None,
+        description="also say each caption in the words of a field: `findings`, or a YAML file like "
+        "it",
+    )
+    reword: int = pydantic.Field(
+        0, ge=0, le=20, description="and in so many more ways that the language model finds"
     )
     captions_per_image: int = pydantic.Field(3, ge=1, le=64)
     temperatures: list[float] = pydantic.Field(
@@ -99,6 +107,14 @@ class CaptionConfig(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"more: {', '.join(twice)} stands there twice, which says nothing new")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _reworded_by_somebody(self) -> CaptionConfig:
+        if self.reword and (self.domain is None or self.text_model is None):
+            raise ValueError(
+                "reword: needs domain, which has the prompt, and text_model to answer it"
+            )
         return self
 
 
@@ -188,7 +204,10 @@ def caption(
             teachers.append({"kind": section.kind} | left.summary)
             store.scratch(lies.blocks(teacher.settings))
     private = Counted()
-    count = captions_io.save(private(looking.in_item_order(manifest.items, *sources)), raw)
+    captions_io.save(looking.in_item_order(manifest.items, *sources), raw)
+    if config.domain is not None:
+        captions_io.save(_in_the_field(manifest, config, raw, seed), raw)
+    count = sum(1 for _ in private(captions_io.load(raw)))
     store.scratch(store.path("captions", "notes"))
     for number in range(len(config.teachers) + 1, MOST_TEACHERS + 1):  # of an earlier config
         lies = teacher_files(store, number)
@@ -401,6 +420,30 @@ def _hands(
 
 def _one_built(config: CaptionConfig, told: Brief, rules: Path | None, number: int) -> Teacher:
     return built(config, told, rules)[number - 1]
+
+
+def _in_the_field(
+    manifest: Manifest, config: CaptionConfig, raw: Path, seed: int
+) -> Iterator[Caption]:
+    """The captions of a file and behind those of an image their variants in the words of a field."""
+    from captioning import captions as captions_io
+    from captioning import domain
+
+    assert config.domain is not None
+    field = domain.Domain(
+        domain.load_domain(config.domain),
+        manifest.task,
+        descriptions=class_descriptions(config),
+    )
+    asked: dict[str, list[domain.Variant]] = {}
+    if config.reword and config.text_model is not None:
+        from captioning.text_models import text_model
+
+        texts = sorted({c.text for c in captions_io.load(raw) if c.dropped is None})
+        model = text_model(config.text_model)
+        for index, found in domain.paraphrases(field, texts, model, count=config.reword, seed=seed):
+            asked[texts[index]] = found
+    return domain.with_variants(captions_io.load(raw), field, asked)
 
 
 def _counting_images(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -54,6 +55,8 @@ Out = Annotated[Path | None, typer.Option(help="Run folder instead of the config
 def main() -> NoReturn:
     """Runs the command line; every known error becomes one message and its exit code."""
     signal.signal(signal.SIGTERM, _stop)
+    # torchao, which transformers imports, makes torch warn of its own enums.
+    logging.getLogger("torch.utils._pytree").addFilter(lambda record: "Enum" not in record.msg)
     try:
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -197,6 +200,13 @@ def caption(
         Path | None,
         typer.Option(help="Page of the trial; by default trial.html in the run folder."),
     ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="CSV to write, for people to judge a run's captions on.")
+    ] = None,
+    sheet_captions: Annotated[int, typer.Option(min=1, help="Captions on the sheet.")] = 100,
+    answers: Annotated[
+        Path | None, typer.Option(help="Such a sheet with answers, to read back.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Caption the images, filter the captions and make soft targets of them.
@@ -204,9 +214,18 @@ def caption(
     Example: `edgekd caption edgekd.yaml --set caption.captions_per_image=5`
 
     Example: `edgekd caption edgekd.yaml --trial`
+
+    Example: `edgekd caption runs/photos --sheet judge.csv`
     """
+    asked = {"--trial": trial, "--sheet": sheet, "--answers": answers, "--dry-run": dry_run}
+    given = [name for name, value in asked.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)}: expected one of them at a time")
     if trial:
         _try_captions(config, set_, out, page, as_json)
+        return
+    if sheet or answers:
+        _judge_captions(config, set_, out, sheet, sheet_captions, answers, as_json)
         return
     _run_up_to("caption", config, set_, out, dry_run, as_json)
 
@@ -514,6 +533,77 @@ def describe(
     return 1 if found.failed else 0
 
 
+@app.command()
+def thin(
+    model: Annotated[Path, typer.Argument(help="Folder of an image classifier (transformers).")],
+    images: Annotated[Path, typer.Argument(help="Folder of images; no labels are needed.")],
+    out: Annotated[Path, typer.Option(help="Folder for the smaller copy.")],
+    drop: Annotated[int, typer.Option(min=1, help="Blocks to take out.")] = 1,
+    measure: Annotated[str, typer.Option(help="cka or angular.")] = "cka",
+    way: Annotated[str, typer.Option(help="greedy or contiguous.")] = "greedy",
+    most: Annotated[int, typer.Option(min=32, help="Images to look at.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Take the blocks out of a teacher that change least, and say what that costs and saves.
+
+    Example: `edgekd thin teachers/vit photos --drop 2 --out teachers/vit-thin`
+    """
+    from typing import get_args
+
+    from captioning.teachers.thin_folder import Measure, Way, thin_folder
+    from edgekd import printing
+
+    for name, value, known in (("measure", measure, Measure), ("way", way, Way)):
+        if value not in get_args(known):
+            raise UsageError(f"--{name} {value}: expected one of {', '.join(get_args(known))}")
+    found = thin_folder(model, images, drop, out, way, measure, most)  # type: ignore[arg-type]
+    _say(found, as_json, printing.thinned_text(found, out))
+
+
+@app.command("private-labels")
+def private_labels(
+    config: RunOrConfig,
+    out: Annotated[Path, typer.Option(help="Table of labels to write; a .json goes beside it.")],
+    epsilon: Annotated[float, typer.Option(min=0.01, help="For all answers together.")] = 8.0,
+    delta: Annotated[float, typer.Option(help="Below 1 / number of labelled images.")] = 1e-5,
+    parts: Annotated[int, typer.Option(min=2, help="Disjoint parts of the labelled images.")] = 100,
+    max_answers: Annotated[int | None, typer.Option(min=1, help="Then it abstains.")] = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Answer for the unlabelled images with differential privacy for the labelled ones.
+
+    The table may leave the house; features, votes and the given labels are not written.
+
+    Example: `edgekd private-labels ward.yaml --epsilon 8 --out private.csv`
+    """
+    from captioning.private_labels import PrivateLabelsConfig
+    from captioning.private_run import answer_privately
+    from captioning.teachers.configs import ComposedTeacherConfig
+    from edgekd import config as configs
+    from edgekd import manifest as manifests
+    from edgekd.display import Display
+
+    values = configs.apply_overrides(configs.read_run(config), set_ or [])
+    parsed = _parsed(values, str(config), None)
+    teacher = parsed.caption.teacher
+    if not isinstance(teacher, ComposedTeacherConfig):
+        raise UsageError(
+            f"private-labels: caption.teacher.kind is '{teacher.kind}', expected 'composed': a "
+            "network that never saw the labels"
+        )
+    wanted = {"epsilon": epsilon, "delta": delta, "parts": parts, "max_answers": max_answers}
+    private = configs.parse(PrivateLabelsConfig, wanted, "private-labels")
+    manifest = manifests.build(parsed.data, parsed.name, parsed.seed)
+    with Display() as display:
+        display.stage_started("private labels", 1, 1)
+        said = answer_privately(
+            manifest, parsed.data.folder, teacher, private, out, display.stage_progress
+        )
+    lines = [f"{out}: written", *(f"{key}: {value}" for key, value in said.items())]
+    _say(said, as_json, "\n".join(lines))
+
+
 @prompts_app.command("show")
 def prompts_show(
     name: Annotated[
@@ -597,6 +687,27 @@ def _try_captions(
         display.stage_started("trial", 1, 1)
         values = trial.run(config, page, display.stage_progress)
     _say(values, as_json, trial.text(values))
+
+
+def _judge_captions(
+    path: Path,
+    set_: list[str] | None,
+    out: Path | None,
+    sheet: Path | None,
+    num_captions: int,
+    answers: Path | None,
+    as_json: bool,
+) -> None:
+    from edgekd import config as configs
+    from edgekd import sheets
+
+    config = _parsed(configs.apply_overrides(configs.read_run(path), set_ or []), str(path), out)
+    if sheet is not None:
+        values = sheets.draw(config, sheet, num_captions)
+        _say(values, as_json, sheets.drawn_text(values, config.folder))
+    elif answers is not None:
+        values = sheets.read(config, answers)
+        _say(values, as_json, sheets.answers_text(values, config.folder))
 
 
 def _parsed(values: dict[str, Any], source: str, out: Path | None) -> RunConfig:

@@ -36,10 +36,13 @@ def caption(current: Run) -> MadeOf:
     made = _made_of(
         current, config=("seed", "caption"), images=(*_IMAGES, "train", "tune"), files=()
     )
+    config = current.config.caption
     for name in tuple(made["config"]):  # how often it is saved, by whom; what only `describe` asks
-        if name in _HOW or name.startswith("caption.text_model"):
+        if name in _HOW or (name.startswith("caption.text_model") and not config.reword):
             del made["config"][name]
-    if current.config.caption.private != "keep":
+    if config.domain is not None and Path(config.domain).is_file():
+        made["files"]["caption.domain"] = _content(Path(config.domain))
+    if config.private != "keep":
         made["files"]["rules"] = rules_sha256(current.config.filter.rules)
     return made
 

@@ -286,6 +286,25 @@ def _size(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
 
 
+def thinned_text(found: dict[str, Any], out: Path) -> str:
+    """Returns what a thinned teacher lost and gained, for the terminal."""
+    agreement, params = found["agreement"], found["num_params"]
+    lines = [
+        f"taken out: {each['block']} (distance {each['distance']:.3f})" for each in found["dropped"]
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"agrees on {percent(agreement['value'])} of {agreement['n']} other images "
+            f"({interval(agreement)}), KL divergence {found['kl']:.3f} nats",
+            f"{found['speedup']['median']:.2f} times as fast (median of "
+            f"{found['speedup']['rounds']} rounds), {params['reference']:,} to "
+            f"{params['candidate']:,} parameters",
+            f"{out}: written; give it as caption.teacher.model of kind classifier",
+        ]
+    )
+
+
 def _students() -> list[dict[str, Any]]:
     from students.catalogue import STUDENTS
 

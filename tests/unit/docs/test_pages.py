@@ -77,7 +77,7 @@ def _sections(annotation: Any) -> list[Any]:
 
 
 def test_the_readme_names_every_command() -> None:
-    listed = re.findall(r"^\| `edgekd ([a-z]+(?: [a-z]+)?)", _text("README.md"), re.MULTILINE)
+    listed = re.findall(r"^\| `edgekd ([a-z-]+(?: [a-z]+)?)", _text("README.md"), re.MULTILINE)
     assert sorted(listed) == sorted(_commands())
 
 

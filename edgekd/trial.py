@@ -90,7 +90,9 @@ def _tried(
 ) -> dict[str, Any]:
     """Caption stage and filter on the images of the trial; what came of it, in plain values."""
     block = trial.BLOCK if len(few.items) == len(shown) else 32
-    caption = config.caption.model_copy(update={"block_size": block, "workers": 1})
+    caption = config.caption.model_copy(
+        update={"block_size": block, "workers": 1, "ray_address": None}
+    )
     current = Run(config.model_copy(update={"caption": caption}), store, Quiet())
     current.use(few)
     stages = {stage.name: stage for stage in STAGES}

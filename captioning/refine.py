@@ -14,6 +14,7 @@ import numpy as np
 import pydantic
 
 from captioning.balance_report import attribute_balance, class_balance, match_prior, prior_of
+from captioning.label_review import Review, review
 from captioning.matching import Lexicon
 from captioning.soft_targets import MIN_LABELS_TO_FIT, spread_over_neighbours
 from captioning.swaps import (
@@ -30,6 +31,7 @@ from edgekd.manifest import Manifest
 from edgekd.records import Caption
 
 MOST_NEIGHBOURS = 20_000  # training images among which they are sought
+_REVIEWERS = 10  # neighbours that are asked about a given label
 
 
 class RefineConfig(Section):
@@ -128,6 +130,28 @@ def balance(
         "attributes": {name: each.summary() for name, each in of_words.items()},
         "warnings": [line for each in found for line in each.warnings()],
     }
+
+
+def labels_to_review(
+    mixed_NK: np.ndarray, features_ND: np.ndarray | None, manifest: Manifest
+) -> Review | None:
+    """Returns the given labels of train and tune that the teacher contradicts; None without any.
+
+    What the teacher thinks of an image is taken from its nearest training images, itself left out:
+    a probe repeats the labels that it was fitted on. Without features it is the image's target.
+    """
+    labels = manifest.labels("train") | manifest.labels("tune")
+    if not labels:
+        return None
+    rows = np.array(sorted(labels))
+    bank = manifest.rows("train", MOST_NEIGHBOURS)
+    probs_RK = mixed_NK[rows]
+    if features_ND is not None and len(bank) > _REVIEWERS:
+        with_own = spread_over_neighbours(mixed_NK, features_ND, bank, _REVIEWERS, rows=rows)
+        probs_RK = (with_own * (_REVIEWERS + 1) - probs_RK) / _REVIEWERS
+    paths = [manifest.items[row].path for row in rows]
+    given = np.array([labels[int(row)] for row in rows])
+    return review(paths, given, probs_RK, manifest.task.classes)
 
 
 def _negative(

@@ -190,25 +190,29 @@ def spread_over_neighbours(
     bank: np.ndarray,
     num_neighbours: int,
     block: int = 1024,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns the mean of each row's probs with those of its nearest rows of the bank (cosine).
 
     `bank` are the rows that may be neighbours, of the training images: held-out images must not
     shape a training target, not even without their labels. A row is not its own neighbour.
-    Features may be float16; a block of them and the bank are widened.
+    Features may be float16; a block of them and the bank are widened. With `rows`, only those are
+    returned.
     """
+    rows = np.arange(len(probs_NK)) if rows is None else rows
     if num_neighbours == 0 or len(bank) <= num_neighbours:
-        return probs_NK
+        return probs_NK[rows]
     unit_bank = _unit(features_ND[bank])
     column_of = {int(row): column for column, row in enumerate(bank)}
-    spread = np.empty_like(probs_NK)
-    for start in range(0, len(probs_NK), block):
-        similarity = _unit(features_ND[start : start + block]) @ unit_bank.T
-        for index in range(len(similarity)):
-            if start + index in column_of:
-                similarity[index, column_of[start + index]] = -np.inf
+    spread = np.empty((len(rows), probs_NK.shape[1]), probs_NK.dtype)
+    for start in range(0, len(rows), block):
+        some = rows[start : start + block]
+        similarity = _unit(features_ND[some]) @ unit_bank.T
+        for index, row in enumerate(some.tolist()):
+            if row in column_of:
+                similarity[index, column_of[row]] = -np.inf
         nearest = bank[np.argpartition(-similarity, num_neighbours, axis=1)[:, :num_neighbours]]
-        total = probs_NK[start : start + block] + probs_NK[nearest].sum(axis=1)
+        total = probs_NK[some] + probs_NK[nearest].sum(axis=1)
         spread[start : start + block] = total / (num_neighbours + 1)
     return spread
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pydantic
 
-from captioning.refine import RefineConfig, balance, refined
+from captioning.label_review import write as write_review
+from captioning.refine import RefineConfig, balance, labels_to_review, refined
 from captioning.rules import rules_sha256
 from captioning.teachers import catalogue
 from captioning.teachers.catalogue import TeacherConfig
@@ -346,7 +347,10 @@ def soft_targets(
         mixed = share * captions_NK + (1 - share) * scores_NK
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
     weight = np.ones(len(ids)) if config.evidence == "scores" else said.counts_N > 0
-    features = _features(store, len(teachers), ids) if config.neighbours else None
+    features = _features(store, len(teachers), ids)
+    if features is None and config.neighbours:
+        raise ConfigError(["targets.neighbours: no teacher here has features. Expected 0"])
+    reviewed = labels_to_review(mixed, features, manifest)
     final = refined(mixed, weight, manifest, config, captions, features)
     seen = teacher_files(store)
     measured = _observation(seen, ids, "attributes") if seen.arrays.is_file() else None
@@ -361,13 +365,30 @@ def soft_targets(
         "attribute_weight": model.attribute_weight,
         "heard": None if model.heard is None else _by_source(dict.fromkeys(model.heard, 1.0)),
         "num_abstained": int((weight == 0).sum()),
+        "labels_to_review": None
+        if reviewed is None
+        else {"suspects": len(reviewed.suspects), "wrong_share": reviewed.wrong_share},
         "balance": None
         if measured is None
         else balance(final.probs_NK, final.weight_N, said.attributes_NA, measured, manifest),
     } | final.provenance
+    files = [path]
+    if reviewed is not None and reviewed.suspects:
+        files.append(write_review(reviewed.suspects, store.path("targets", "label_review.csv")))
     progress(3, 3, "targets written")
     name = path.relative_to(store.folder).as_posix()
-    return [path], SoftTargets(name, file_sha256(path), len(ids), num_classes, provenance)
+    return files, SoftTargets(name, file_sha256(path), len(ids), num_classes, provenance)
+
+
+def described(
+    manifest: Manifest, store: RunStore, text_encoder: Path | None = None
+) -> dict[str, Any]:
+    """Returns how varied the captions of captions.parquet are, and how often right on tune."""
+    from captioning import captions as captions_io
+    from captioning.caption_summary import embedder, summarize
+
+    captions = captions_io.load(store.path("captions.parquet"))
+    return summarize(captions, manifest, embedder(text_encoder))
 
 
 def teacher_files(store: RunStore, number: int = 1) -> Files:
@@ -478,13 +499,14 @@ def _scores(store: RunStore, teachers: list[str], ids: list[str]) -> dict[str, n
     return {name: logits for name, logits in found.items() if logits is not None}
 
 
-def _features(store: RunStore, num_teachers: int, ids: list[str]) -> np.ndarray:
+def _features(store: RunStore, num_teachers: int, ids: list[str]) -> np.ndarray | None:
     """Features [N, D] of the first teacher that has some."""
     for number in range(1, num_teachers + 1):
-        features = _observation(teacher_files(store, number), ids, "features")
+        files = teacher_files(store, number)
+        features = _observation(files, ids, "features") if files.arrays.is_file() else None
         if features is not None:
             return features
-    raise ConfigError(["targets.neighbours: no teacher here has features. Expected 0"])
+    return None
 
 
 def _observation(files: Files, ids: list[str], name: str) -> np.ndarray | None:

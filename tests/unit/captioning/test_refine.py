@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from captioning.attributes import WORDS
-from captioning.refine import RefineConfig, balance, refined
+from captioning.refine import RefineConfig, balance, labels_to_review, refined
 from edgekd.manifest import Manifest
 from edgekd.records import Caption, Item, TaskSpec
 
@@ -92,3 +92,18 @@ def test_the_balance_names_the_class_that_is_too_frequent() -> None:
     assert any("class 'dog'" in line and "less" in line for line in found["warnings"])
     few = Manifest(TASK, [*train, *tune[:10]])
     assert balance(probs[:210], np.ones(210), words[:210], measured[:210], few) is None
+
+
+def test_a_wrong_label_is_found_by_its_neighbours_though_its_own_target_repeats_it() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(80) % 2
+    given = truth.copy()
+    given[7] = 1 - given[7]
+    features = np.stack([truth, 1 - truth], axis=1) + rng.normal(0, 0.05, (80, 2))
+    items = [Item(f"id{n}", f"{n}.png", "train", int(given[n])) for n in range(80)]
+    probs = np.where(np.eye(2)[given] == 1, 0.9, 0.1)  # as of a probe that learned the labels
+    found = labels_to_review(probs, features, Manifest(TASK, items))
+    assert found is not None
+    (suspect,) = found.suspects
+    assert (suspect.item_id, suspect.given, suspect.suggested) == ("7.png", "cat", "dog")
+    assert labels_to_review(MIXED, None, Manifest(TASK, MANIFEST.items[:3])) is None

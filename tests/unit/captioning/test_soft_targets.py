@@ -153,7 +153,7 @@ def test_spreading_over_neighbours_by_hand() -> None:
     everyone = np.arange(3)
     spread = st.spread_over_neighbours(probs, features, everyone, 1, block=2)
     assert spread[:2].tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert st.spread_over_neighbours(probs, features, everyone, 0) is probs
+    assert (st.spread_over_neighbours(probs, features, everyone, 0) == probs).all()
     assert st.spread_over_neighbours(probs, features, everyone, 3) is probs  # too few images
 
 
@@ -257,7 +257,7 @@ class World:
     def targets(self, edit: Callable[[Caption], Caption] = lambda c: c, **config: object) -> dict:
         captions_io.save(map(edit, self.captions), self.store.path("captions.parquet"))
         settings = stage.TargetsConfig(**config)  # type: ignore[arg-type]
-        (path,), record = stage.soft_targets(self.manifest, settings, self.store, ["test"])
+        (path, *_), record = stage.soft_targets(self.manifest, settings, self.store, ["test"])
         assert record.num_items == NUM_ITEMS
         return dict(np.load(path)) | {"provenance": record.provenance}
 

@@ -207,8 +207,12 @@ def caption(
     answers: Annotated[
         Path | None, typer.Option(help="Such a sheet with answers, to read back.")
     ] = None,
+    check: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only look again at this many images: is what is stored still so?"),
+    ] = None,
     as_json: Json = False,
-) -> None:
+) -> int:
     """Caption the images, filter the captions and make soft targets of them.
 
     Example: `edgekd caption edgekd.yaml --set caption.captions_per_image=5`
@@ -216,18 +220,24 @@ def caption(
     Example: `edgekd caption edgekd.yaml --trial`
 
     Example: `edgekd caption runs/photos --sheet judge.csv`
+
+    Example: `edgekd caption runs/photos --check 20`
     """
     asked = {"--trial": trial, "--sheet": sheet, "--answers": answers, "--dry-run": dry_run}
+    asked["--check"] = check is not None
     given = [name for name, value in asked.items() if value]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)}: expected one of them at a time")
     if trial:
         _try_captions(config, set_, out, page, as_json)
-        return
+        return 0
+    if check is not None:
+        return _check_targets(config, set_, out, check, as_json)
     if sheet or answers:
         _judge_captions(config, set_, out, sheet, sheet_captions, answers, as_json)
-        return
+        return 0
     _run_up_to("caption", config, set_, out, dry_run, as_json)
+    return 0
 
 
 @app.command()
@@ -687,6 +697,37 @@ def _try_captions(
         display.stage_started("trial", 1, 1)
         values = trial.run(config, page, display.stage_progress)
     _say(values, as_json, trial.text(values))
+
+
+def _check_targets(
+    path: Path, set_: list[str] | None, out: Path | None, num_images: int, as_json: bool
+) -> int:
+    from captioning import live_check
+    from edgekd import config as configs
+    from edgekd import extras, manifest, printing
+    from edgekd.display import Display
+    from edgekd.store import RunStore
+
+    config = _parsed(configs.apply_overrides(configs.read_run(path), set_ or []), str(path), out)
+    store = RunStore(config.folder)
+    if not store.path("targets", "targets.npz").is_file():
+        raise UsageError(f"{config.folder}: no targets yet. First: edgekd caption {path}")
+    extras.ensure("captioning")
+    with Display() as display:
+        display.stage_started("check", 1, 1)
+        found = live_check.check(
+            manifest.load(store.path("manifest.parquet")),
+            config.data.folder.expanduser(),
+            config.caption,
+            config.targets,
+            store,
+            config.seed,
+            num_images,
+            config.filter.rules,
+            display.stage_progress,
+        )
+    _say(printing.live_check_values(found), as_json, printing.live_check_text(found))
+    return 0 if found.fault is None else EdgeKDError.exit_code
 
 
 def _judge_captions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from edgekd.report_format import (
     interval,
     megabytes,
     percent,
+    plural,
     readable_date,
 )
 from edgekd.sizes import format_size
@@ -25,6 +27,7 @@ from edgekd.sizes import format_size
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from captioning.live_check import LiveCheck
     from edgekd.predictor import Prediction
     from edgekd.run_config import RunConfig
     from export.budget import CheckResult
@@ -57,6 +60,30 @@ def check_text(result: CheckResult) -> str:
             for tensor in result.largest
         ]
     return "\n".join(lines)
+
+
+def live_check_values(found: LiveCheck) -> dict[str, Any]:
+    """Returns what `caption --check` compared; "fault" is null where all agrees."""
+    compared = [
+        dataclasses.asdict(each)
+        | {"largest": each.largest if math.isfinite(each.largest) else None}
+        | {"passed": not each.is_beyond}
+        for each in found.differences
+    ]
+    return {
+        "images": found.num_images,
+        "compared": compared,
+        "notes": list(found.notes),
+        "fault": found.fault,
+    }
+
+
+def live_check_text(found: LiveCheck) -> str:
+    """Returns a line a comparison, and whether what is stored is still so."""
+    lines = [f"{plural(found.num_images, 'image')} looked at again"]
+    lines += [f"{'FAIL' if each.is_beyond else 'ok  '} {each}" for each in found.differences]
+    lines += list(found.notes)
+    return "\n".join([*lines, found.fault or "What is stored is what comes out now."])
 
 
 def bench_text(result: BenchmarkResult) -> str:

@@ -70,7 +70,7 @@ class CaptionMetrics:
         ids = []
         if caption.dropped is None:
             ids = [self._ids.setdefault(word, len(self._ids)) for word in words(caption.text)]
-            mentions = self._lexicon.parse(caption.text)
+            mentions = self._lexicon.parse(caption.readable)
             self._coverage.add(caption.item_id, mentions.classes, mentions.words)
         grams = [_packed(ids, order) for order in ORDERS]
         for counted in (self._overall, group):
@@ -142,15 +142,18 @@ class Sample:
 
     def __init__(self, size: int, seed: int):
         self._size, self._seed = size, seed
-        self._heap: list[tuple[int, str, int, Caption]] = []
+        self._heap: list[tuple[int, str, int, int, Caption]] = []
+        self._num_added = 0  # tells rows apart that a person numbered alike
 
     def add(self, caption: Caption) -> None:
         key = f"{self._seed}/{caption.item_id}/{caption.index}".encode()
         rank = -int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+        self._num_added += 1
+        entry = (rank, caption.item_id, caption.index, -self._num_added, caption)
         if len(self._heap) < self._size:
-            heapq.heappush(self._heap, (rank, caption.item_id, caption.index, caption))
+            heapq.heappush(self._heap, entry)
         elif rank > self._heap[0][0]:
-            heapq.heapreplace(self._heap, (rank, caption.item_id, caption.index, caption))
+            heapq.heapreplace(self._heap, entry)
 
     def captions(self) -> list[Caption]:
         """Returns them in the order of their draw: a shorter sample is the beginning of a longer."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgekd import __version__, confidence_words, machine, metrics, targets_file
+from edgekd import __version__, confidence_words, machine, metrics, store, targets_file
 from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
 from edgekd.records import BenchmarkResult, ExportedModel, Item, ReportRow, Share, to_dict
@@ -62,7 +62,12 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
             "targets": _targets(facts),
             "confusion": _confusion(chosen),
             "confidence": chosen.metrics.get("confidence"),
-            "captions": facts.results["filter"] | {"samples": _samples(facts)},
+            "captions": facts.results["filter"]
+            | {
+                "metrics": facts.results["targets"].get("captions"),
+                "answers": _answers(facts),
+                "samples": _samples(facts),
+            },
             "distillation": _distillation(facts),
             "stages": costs,
             "cost": _cost(facts),
@@ -357,6 +362,16 @@ def _cost(facts: Facts) -> dict[str, Any]:
         "by_hand": (given + unlabelled) * price,
         "images": images,
     }
+
+
+def _answers(facts: Facts) -> dict[str, Any] | None:
+    """What people said of the captions (`edgekd caption --answers`); None where nobody did."""
+    path = facts.folder / "captions" / "answers.json"
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = store.read_json(path)
+    now = store.file_sha256(facts.folder / "captions.parquet")
+    return found | {"of_earlier_captions": found["captions_sha256"] != now}
 
 
 def _samples(facts: Facts) -> list[dict[str, Any]]:

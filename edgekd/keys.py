@@ -166,6 +166,7 @@ def report(current: Run) -> MadeOf:
         results=tuple(current.records),
     )
     made["config"]["data.folder"] = current.data_folder.name
+    made["files"]["captions/answers.json"] = _content(current.store.path("captions/answers.json"))
     made["results"] |= current.cost_digest()
     return made
 

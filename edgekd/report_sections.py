@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd import confidence_words
+from edgekd import confidence_words, report_captions
 from edgekd.report_format import (
     DASH,
     compared,
@@ -472,18 +472,42 @@ def _captions(captions: dict[str, Any]) -> Section:
         "Captions",
         "The teacher's sentences about the images; those that repeat, contradict what is measured "
         "in the image, or are unsure are dropped before they teach anything.",
-        [f"{plural(made, 'caption')} made, {kept:,} kept{part}."],
+        [f"{plural(made, 'caption')} made, {kept:,} kept{part}.", *_said_of_captions(captions)],
         [
+            *_variety(captions.get("metrics")),
+            *_answers(captions.get("answers")),
             Table(
                 "Why captions were dropped",
                 ["Reason", "Captions", "Share of all"],
                 rows,
                 frozenset({1, 2}),
-            )
-        ]
-        if rows
-        else [],
+            ),
+        ][: None if rows else -1],
+        report_captions.TERMS if captions.get("metrics") else [],
     )
+
+
+def _said_of_captions(captions: dict[str, Any]) -> list[str]:
+    metrics, answers = captions.get("metrics"), captions.get("answers")
+    told = report_captions.coverage(metrics) if metrics else []
+    return [*told, report_captions.answers_note(answers)] if answers else told
+
+
+def _variety(metrics: dict[str, Any] | None) -> list[Table]:
+    if metrics is None:
+        return []
+    columns = report_captions.VARIETY_COLUMNS
+    rows = report_captions.variety(metrics)
+    numeric = frozenset(range(1, len(columns)))
+    return [Table("Diversity against accuracy, by temperature", columns, rows, numeric)]
+
+
+def _answers(answers: dict[str, Any] | None) -> list[Table]:
+    if answers is None:
+        return []
+    rows = report_captions.answers(answers)
+    columns = report_captions.ANSWER_COLUMNS
+    return [Table("What people say of them", columns, rows, frozenset({1, 2, 3, 4}))]
 
 
 def _training(distillation: dict[str, Any]) -> Section:

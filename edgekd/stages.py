@@ -109,7 +109,8 @@ def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     )
     for line in (record.provenance["balance"] or {}).get("warnings", []):
         current.listener.message(line)
-    return files, record
+    described = captioning.described(current.manifest, current.store, config.caption.text_encoder)
+    return files, to_dict(record) | {"captions": described}
 
 
 def _distill(current: Run, progress: Progress) -> tuple[list[Path], Any]:

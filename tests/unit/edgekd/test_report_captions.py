@@ -1,0 +1,103 @@
+"""The words of the report on captions: rows by temperature, what is hardly said, what people say."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edgekd import report_captions, report_sections
+from edgekd.report_format import without_nan
+
+
+def part(right: float | None, dispersion: float | None = 0.5) -> dict[str, Any]:
+    share = None if right is None else {"value": right, "low": 0.25, "high": 0.875, "n": 8}
+    return {
+        "num_made": 2000,
+        "num_kept": 1500,
+        "right": share,
+        "words": {"mean": 9.04},
+        "consistency": {"value": 0.99, "low": 0.98, "high": 1.0, "n": 1500, "faults": {}},
+        "sample": {"distinct": {"2": 0.125}, "self_bleu": 0.456, "dispersion": dispersion},
+    }
+
+
+def metrics(*parts: dict[str, Any], **coverage: Any) -> dict[str, Any]:
+    none = {"missing_classes": [], "rare_classes": [], "missing_words": {}, "rare_words": {}}
+    classes = {name: {"captions": n, "images": n} for name, n in (("cat", 9), ("dog", 1_000))}
+    by_temperature = [{"temperature": 0.5 * n, **each} for n, each in enumerate(parts, 1)]
+    return {
+        "overall": part(0.75),
+        "by_temperature": by_temperature,
+        "coverage": {"classes": classes} | none | coverage,
+    }
+
+
+def test_a_row_a_temperature_and_one_for_all_where_there_are_several() -> None:
+    rows = report_captions.variety(metrics(part(0.5), part(None, None)))
+    assert [row[0] for row in rows] == ["0.5", "1", "all"]
+    assert rows[0] == [
+        "0.5", "1,500 of 2,000", "50.0%\n25.0 to 87.5%", "0.12", "0.46", "0.50", "9.0", "99.0%",
+    ]  # fmt: skip
+    assert [rows[1][2], rows[1][5]] == ["–", "–"]
+    assert [row[0] for row in report_captions.variety(metrics(part(0.5)))] == ["0.5"]
+    assert all(len(row) == len(report_captions.VARIETY_COLUMNS) for row in rows)
+
+
+def test_the_rare_ones_are_named() -> None:
+    assert report_captions.coverage(metrics()) == ["Kept captions name 2 of 2 classes."]
+    found = report_captions.coverage(
+        metrics(
+            missing_classes=["dog"],
+            rare_classes=["cat"],
+            missing_words={"colour": ["pink", "red"]},
+            rare_words={"size": ["tiny"]},
+        )
+    )
+    assert found == [
+        "Kept captions name 1 of 2 classes. Never: dog. Rarely: cat (9).",
+        "Attribute words never said: colour: pink, red.",
+        "Attribute words rarely said: size: tiny.",
+    ]
+
+
+def rate(value: float, n: int, num_unclear: int = 0) -> dict[str, Any]:
+    return {"value": value, "low": 0.5, "high": 0.9, "n": n, "num_unclear": num_unclear}
+
+
+def answers(of_earlier_captions: bool = False) -> dict[str, Any]:
+    return without_nan(
+        {
+            "sheet": "judge.csv",
+            "of_earlier_captions": of_earlier_captions,
+            "overall": rate(0.75, 1_200, 3),
+            "sentences": rate(math.nan, 0, 9),
+            "by_temperature": {"0.5": rate(0.8, 10)},
+            "by_attribute": {"colour": rate(0.7, 10)},
+        }
+    )
+
+
+def test_what_people_say_has_its_interval_and_says_what_is_stale() -> None:
+    rows = report_captions.answers(answers())
+    assert rows[0] == ["class and attributes", "75.0%", "50.0 to 90.0%", "1,200", "3"]
+    assert rows[1] == ["whole sentences", "–", "–", "0", "9"]
+    assert [row[0] for row in rows[2:]] == ["at temperature 0.5", "colour"]
+    assert "draw a new sheet" not in report_captions.answers_note(answers())
+    assert "draw a new sheet" in report_captions.answers_note(answers(True))
+
+
+def test_the_section_holds_what_is_there_and_nothing_else() -> None:
+    bare = {"num_made": 4, "num_kept": 4, "dropped": {}, "samples": []}
+    section = report_sections._captions(bare)
+    assert [section.tables, section.terms] == [[], []]
+    full = bare | {"metrics": metrics(part(0.5)), "answers": answers(), "dropped": {"short": 1}}
+    section = report_sections._captions(full)
+    assert [table.caption for table in section.tables] == [
+        "Diversity against accuracy, by temperature",
+        "What people say of them",
+        "Why captions were dropped",
+    ]
+    assert section.paragraphs[1:] == [
+        "Kept captions name 2 of 2 classes.",
+        "People judged claims of kept captions on judge.csv.",
+    ]

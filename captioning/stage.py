@@ -192,14 +192,17 @@ def caption(
     raw = store.path("captions", "raw.parquet")
     files, sources, teachers = [raw], [], []
     told = brief(manifest, folder, config, store, seed)
+    measured = None
     with _hands(config, told, rules) as hands:
         for number, (section, teacher) in enumerate(
             zip(config.teachers, built(config, told, rules), strict=True), start=1
         ):
             lies = teacher_files(store, number)
             left = looking.work(
-                teacher, manifest, folder, lies, config.block_size, progress, hands(number)
+                *(teacher, manifest, folder, lies, config.block_size, progress, hands(number)),
+                measured,
             )
+            measured = left.attributes
             files += left.files
             sources += left.captions
             teachers.append({"kind": section.kind} | left.summary)

@@ -74,6 +74,7 @@ class Work:
     files: list[Path]
     captions: list[Iterable[Caption]]
     summary: dict[str, Any]
+    attributes: np.ndarray
 
 
 def work(
@@ -84,16 +85,19 @@ def work(
     block_size: int,
     progress: Progress,
     hands: Hands | None = None,
+    measured_NA: np.ndarray | None = None,
 ) -> Work:
     """Lets a teacher look at all images and conclude, and keeps what comes of it.
 
-    The first teacher's images are measured beside (`captioning.attributes`). Without `hands` it
-    looks in this process; it concludes here in any case.
+    The first teacher's images are measured beside (`captioning.attributes`), and the others are
+    given what came of it, `measured_NA`. Without `hands` it looks in this process; it concludes
+    here in any case.
     """
     seen = look_at_all(
         teacher, manifest.items, folder, files, block_size, files.number == 1, progress, hands
     )
-    conclusion = teacher.conclude(manifest, seen.arrays)
+    attributes = seen.arrays[ATTRIBUTES] if measured_NA is None else measured_NA
+    conclusion = teacher.conclude(manifest, {**seen.arrays, ATTRIBUTES: attributes})
     _keep(manifest.items, seen, conclusion.logits_NK, teacher.settings, files)
     left, captions = [files.arrays], [conclusion.captions]
     if files.said.is_file():
@@ -109,7 +113,7 @@ def work(
         "observations": files.arrays.name,
         "head_file": files.head.name if conclusion.head else None,
     }
-    return Work(left, captions, summary | conclusion.summary)
+    return Work(left, captions, summary | conclusion.summary, attributes)
 
 
 def look_at_all(

@@ -118,7 +118,8 @@ class Teacher(Protocol):
         """Returns what is seen in these items; `images` are theirs, RGB, upright, full size."""
 
     def conclude(self, manifest: Manifest, observed: dict[str, np.ndarray]) -> Conclusion:
-        """Returns the conclusion; `observed` holds the looks' arrays, a row an item [N, ...]."""
+        """Returns the conclusion; `observed` holds the looks' arrays, a row an item [N, ...], and
+        the measured `attributes` [N, A]."""
 
 
 def caption_seed(seed: int, item_id: str, index: int, teacher: str = "") -> int:

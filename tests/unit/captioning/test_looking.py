@@ -48,6 +48,7 @@ class Speaker:
 
     def conclude(self, manifest: Manifest, observed: dict[str, np.ndarray]) -> Conclusion:
         captions = (caption(item.id, 0, "concluded") for item in manifest.items)
+        assert observed["attributes"].shape == (len(manifest.items), len(WORDS))
         return Conclusion(observed["red"].repeat(2, axis=1), captions, {}, {"head": "none"})
 
 
@@ -60,7 +61,9 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def work(manifest: Manifest, folder: Path, teacher: Speaker, number: int = 1) -> looking.Work:
-    return looking.work(teacher, manifest, folder, Files(folder / "run", number), 40, silent)
+    files = Files(folder / "run", number)
+    measured = None if number == 1 else np.full((len(manifest.items), len(WORDS)), 0.5)
+    return looking.work(teacher, manifest, folder, files, 40, silent, measured_NA=measured)
 
 
 def said(manifest: Manifest, done: looking.Work) -> list[tuple[str, int, str]]:

@@ -18,8 +18,10 @@ from captioning.label_review import Review, review
 from captioning.matching import Lexicon
 from captioning.soft_targets import MIN_LABELS_TO_FIT, spread_over_neighbours
 from captioning.swaps import (
+    Judged,
     Swapper,
     against,
+    detection,
     fit_weight,
     judge,
     likeness_by_targets,
@@ -84,7 +86,9 @@ def refined(
     provenance: dict[str, Any] = {"neighbours": config.neighbours, "hard": config.hard}
     if config.swaps != "off":
         likeness = likeness_by_targets(mixed_NK) if config.swaps == "hard" else None
-        found = _negative(mixed_NK, manifest, captions(), likeness)
+        swapped = _swapped(mixed_NK, manifest, captions(), likeness)
+        provenance["swaps_detected"] = detection(swapped, manifest.labels("tune"))
+        found = negative_evidence(swapped, *mixed_NK.shape)
         provenance["swaps_weight"] = fit_weight(mixed_NK, found, manifest.labels("tune"))
         mixed_NK = against(mixed_NK, found, provenance["swaps_weight"])
     if config.neighbours and features_ND is not None:
@@ -154,15 +158,14 @@ def labels_to_review(
     return review(paths, given, probs_RK, manifest.task.classes)
 
 
-def _negative(
+def _swapped(
     probs_NK: np.ndarray,
     manifest: Manifest,
     captions: Iterable[Caption],
     likeness_KK: np.ndarray | None,
-) -> np.ndarray:
+) -> list[Judged]:
     lexicon = Lexicon(manifest.task)
     swapper = Swapper(manifest.task, lexicon, likeness_KK=likeness_KK)
     row_of = {item.id: row for row, item in enumerate(manifest.items)}
     matched = matcher(np.log(np.maximum(probs_NK, 1e-9)))
-    judged = judge(captions, row_of, swapper, lexicon, matched)
-    return negative_evidence(judged, *probs_NK.shape)
+    return list(judge(captions, row_of, swapper, lexicon, matched))

@@ -12,7 +12,7 @@ import numpy as np
 import pydantic
 
 from captioning.label_review import write as write_review
-from captioning.refine import RefineConfig, balance, labels_to_review, refined
+from captioning.refine import MOST_NEIGHBOURS, RefineConfig, balance, labels_to_review, refined
 from captioning.rules import rules_sha256
 from captioning.teachers import catalogue
 from captioning.teachers.catalogue import TeacherConfig
@@ -30,7 +30,7 @@ from edgekd.records import Caption, SoftTargets
 from edgekd.store import RunStore, file_sha256
 
 if TYPE_CHECKING:
-    from captioning.quality import Topics
+    from captioning.quality import Topics, Vote
     from captioning.teachers.looking import Hands
 
 CAPTION_SCHEMA = 4
@@ -148,6 +148,11 @@ class FilterConfig(Section):
     off_topic: bool = pydantic.Field(
         False, description="drop what is far from every class by embedding"
     )
+    vote: bool = pydantic.Field(
+        False,
+        description="drop what names a class that an image's neighbours find unlikely, by the first "
+        "teacher's scores and features",
+    )
 
 
 class TargetsConfig(RefineConfig):
@@ -170,6 +175,21 @@ class TargetsConfig(RefineConfig):
         description="store this many of the most likely classes of each image, not all: the rest is "
         "spread evenly over the others when read",
     )
+    views: int = pydantic.Field(
+        0,
+        ge=0,
+        le=1000,
+        description="augmented views of each training image and candidate of `distill.augment` that "
+        "teachers score too; students then train on these views, each with its own target",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _views_have_scores(self) -> TargetsConfig:
+        if self.views and self.evidence == "captions":
+            raise ValueError("views: evidence captions withholds scores. Expected both or scores")
+        if self.views and self.hard:
+            raise ValueError("views: hard targets are the same for all. Expected hard: false")
+        return self
 
 
 def caption(
@@ -282,6 +302,7 @@ def filter_captions(
         if config.repeated
         else None,
         topics=_topics(manifest, text_encoder) if config.off_topic else None,
+        vote=_voter(manifest, store) if config.vote else None,
     )
     with np.load(store.path("captions", "observations.npz")) as observations:
         measured = dict(zip(observations["ids"].tolist(), observations["attributes"], strict=True))
@@ -358,6 +379,13 @@ def soft_targets(
     seen = teacher_files(store)
     measured = _observation(seen, ids, "attributes") if seen.arrays.is_file() else None
     arrays |= {"probs": final.probs_NK, "weight": final.weight_N}
+    if config.views:
+        fitted = len(tune) >= st.MIN_LABELS_TO_FIT and (config.calibrate or len(weights) > 1)
+        arrays |= {
+            "caption_share": np.array(share),
+            "teacher_weights": np.array(list(weights.values())),
+            "weights_lent": np.array(not fitted),
+        }
     path = store.path("targets", "targets.npz")
     targets_file.save(path, ids, arrays, config.top_k)
     provenance = {
@@ -487,6 +515,20 @@ def _topics(manifest: Manifest, text_encoder: Path | None) -> Topics:
     from captioning.sentences import SentenceEncoder
 
     return Topics(SentenceEncoder(text_encoder).encode, _class_sentences(manifest))
+
+
+def _voter(manifest: Manifest, store: RunStore) -> Vote:
+    from captioning.matching import Lexicon
+    from captioning.votes import by_neighbours
+
+    ids = [item.id for item in manifest.items]
+    files = teacher_files(store)
+    logits, features = (_observation(files, ids, name) for name in ("logits", "features"))
+    if logits is None or features is None:
+        raise ConfigError(["filter.vote: the first teacher has no scores and features to vote by"])
+    row_of = {item_id: row for row, item_id in enumerate(ids)}
+    bank = manifest.rows("train", MOST_NEIGHBOURS)
+    return by_neighbours(softmax(logits), features, bank, row_of, Lexicon(manifest.task))
 
 
 def _class_sentences(manifest: Manifest) -> list[str]:

@@ -31,6 +31,7 @@ from captioning.teachers.looking import Block, Hands
 from captioning.teachers.protocol import Teacher
 from edgekd import extras
 from edgekd.errors import DiskError, EdgeKDError, TeacherError, UsageError
+from edgekd.machine import native_output_to
 from edgekd.records import Item
 
 # A block that its worker did not survive so often is at fault itself.
@@ -38,6 +39,7 @@ MOST_TRIES = 4
 # A row that comes back is a number and an empty text; this is near the least that Ray accepts.
 _STORE_BYTES = 128 << 20
 _LIST = "todo.jsonl"
+_PATIENCE_S = 10.0
 # Unix sockets below it have names of up to 107 bytes.
 _LONGEST_FOLDER = 40
 
@@ -193,36 +195,53 @@ def _ray(count: int, address: str | None) -> Iterator[None]:
     """Ray runs within it, quietly; here, or the one at an address."""
     import ray
 
-    local: dict[str, Any] = {}
-    scratch = None
-    if address is None:
-        scratch = Path(tempfile.mkdtemp(prefix="edgekd-ray-"))
-        local = {
-            "num_cpus": max(count, _num_cores()),
-            "object_store_memory": _STORE_BYTES,
-            "include_dashboard": False,
-            # As this process: by default 15, which starves them on a machine that is busy.
-            "_system_config": {"worker_niceness": 0},
-        }
-        if len(str(scratch)) <= _LONGEST_FOLDER:
-            local["_temp_dir"] = str(scratch)
+    scratch = Path(tempfile.mkdtemp(prefix="edgekd-ray-"))
     on_stop = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local
-        )
+        if address is not None:
+            _ask(address)
+        with native_output_to(scratch / "start.log"):
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else _local(count, scratch)),
+            )
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_stop)  # Ray's own would end the process at once
         yield
-    except ConnectionError as error:
+    except (ConnectionError, TimeoutError) as error:
         raise UsageError(
             f"caption.ray_address: no Ray cluster answers at '{address}'. Expected 'auto' or "
             "HOST:PORT, on a machine of the cluster; see docs/scale.md"
         ) from error
     finally:
         ray.shutdown()
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ask(address: str) -> None:
+    """Raises ConnectionError, or TimeoutError, within seconds where nothing listens; Ray takes minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
+        except socket.gaierror as error:
+            raise ConnectionError(str(error)) from error
+
+
+def _local(count: int, scratch: Path) -> dict[str, Any]:
+    """How Ray starts on this machine: no dashboard, little memory, and nothing left behind."""
+    settings: dict[str, Any] = {
+        "num_cpus": max(count, _num_cores()),
+        "object_store_memory": _STORE_BYTES,
+        "include_dashboard": False,
+        # As this process: by default 15, which starves them on a machine that is busy.
+        "_system_config": {"worker_niceness": 0},
+    }
+    if len(str(scratch)) <= _LONGEST_FOLDER:
+        settings["_temp_dir"] = str(scratch)
+    return settings
 
 
 def _num_cores() -> int:

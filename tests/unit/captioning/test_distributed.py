@@ -18,7 +18,7 @@ from PIL import Image
 
 from captioning import captions as captions_io
 from captioning.teachers import looking
-from captioning.teachers.distributed import MOST_TRIES, Job, Worker, Workers, share
+from captioning.teachers.distributed import MOST_TRIES, Job, Worker, Workers, _ray, share
 from captioning.teachers.protocol import Conclusion, Files, Look
 from edgekd.errors import (
     ConfigError,
@@ -265,6 +265,13 @@ def test_cores_and_gpus_are_shared_out(
 def test_more_workers_than_cores_are_refused() -> None:
     with pytest.raises(UsageError, match=r"caption\.workers: 5, .* 4 cores on 2 machines"):
         share([{"CPU": 2.0}, {"CPU": 2.0}, {}][:2], 5)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379"])
+def test_a_cluster_that_does_not_answer_is_named(address: str) -> None:
+    expected = rf"no Ray cluster answers at '{address}'\. Expected"
+    with pytest.raises(UsageError, match=expected), _ray(2, address):
+        pass
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

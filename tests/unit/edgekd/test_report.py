@@ -55,7 +55,11 @@ def bare(example: dict[str, Any]) -> dict[str, Any]:
     example["confidence"]["fitted_on"].update(split="train", images=60, labels=0, learned=True)
     for row in example["confidence"]["scores"]:
         row.update(mistakes_auroc=None, auroc=None, fpr_at_95_tpr=None)
-    example["captions"].update(num_made=0, num_kept=0, dropped={}, samples=[])
+    example["captions"].update(num_made=0, num_kept=0, dropped={}, samples=[], answers=None)
+    metrics = example["captions"]["metrics"]
+    for part in (metrics["overall"], *metrics["by_temperature"]):
+        part.update(right=None)
+        part["sample"].update(dispersion=None, self_bleu=None)
     example["distillation"]["labels_alone"] = None
     example["distillation"]["history"] = {
         "student": [{"step": 1, "loss": 2.0, "tune_accuracy": None}],
@@ -305,7 +309,7 @@ def test_names_are_shown_and_never_obeyed(example: dict[str, Any]) -> None:
 
 def test_every_markdown_row_has_as_many_cells_as_its_head(example: dict[str, Any]) -> None:
     tables = re.findall(r"(?:^\|.*\|\n)+", report.render_markdown(example), re.MULTILINE)
-    assert len(tables) == 14
+    assert len(tables) == 16
     for table in tables:
         bars = {len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().split("\n")}
         assert len(bars) == 1, table

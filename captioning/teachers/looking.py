@@ -19,6 +19,7 @@ import numpy as np
 
 from captioning import captions as captions_io
 from captioning.attributes import measure
+from captioning.rows import Rows
 from captioning.teachers.protocol import Files, Look, Teacher
 from edgekd.errors import DiskError
 from edgekd.manifest import Manifest
@@ -215,7 +216,7 @@ def joined(
     if not before:
         return new
     ids = [*before["ids"].tolist(), *(item.id for item in new_items)]
-    row_of = {item_id: row for row, item_id in enumerate(ids)}
+    row_of = Rows(ids)
     rows = np.array([row_of[item.id] for item in items])
     return {
         name: (np.concatenate([values, new[name]]) if new else values)[rows]
@@ -230,7 +231,7 @@ def in_item_order(items: list[Item], *sources: Iterable[Caption]) -> Iterator[Ca
     Each source must be in the order of the items; captions of other items are left out. Of one
     item, those of an earlier source come first.
     """
-    position = {item.id: row for row, item in enumerate(items)}
+    position = Rows([item.id for item in items])
     known = [(c for c in source if c.item_id in position) for source in sources]
     last, index = "", 0
     for caption in heapq.merge(*known, key=lambda caption: position[caption.item_id]):
@@ -352,7 +353,7 @@ def _keep_said(items: list[Item], files: Files, blocks: list[Block], reuse: bool
 
 def _ordered(items: list[Item], path: Path) -> Iterable[Caption]:
     """The captions of a file in the order of the items; read into memory only where that changed."""
-    position = {item.id: row for row, item in enumerate(items)}
+    position = Rows([item.id for item in items])
     rows = [position[c.item_id] for c in captions_io.load(path) if c.item_id in position]
     if rows == sorted(rows):
         return captions_io.load(path)

@@ -8,6 +8,7 @@ from typing import Any
 
 from captioning.rules import Language
 from edgekd.extras import require
+from edgekd.store import room_for_temporary_files
 
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _CACHED = 1 << 14
@@ -45,6 +46,7 @@ class Languages:
 @cache
 def _model(candidates: tuple[str, ...]) -> Any:
     module = require("py3langid.langid", "captioning")
-    model = module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
+    with room_for_temporary_files():  # where the model is unpacked, 65 MB
+        model = module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
     model.set_languages(candidates)
     return model

@@ -24,9 +24,7 @@ from edgekd.store import file_sha256
 class LocalTextConfig(Section):
     """A language model in a local folder, as transformers saves it."""
 
-    kind: Literal["transformers"] = pydantic.Field(
-        "transformers", description="told apart by this"
-    )
+    kind: Literal["transformers"] = pydantic.Field("transformers", description="told apart by this")
     folder: Path = pydantic.Field(description="with config.json, .safetensors and tokenizer files")
     max_tokens: int = pydantic.Field(300, ge=1, description="of one answer")
     device: str | None = pydantic.Field(None, description="as torch names it; by default the best")

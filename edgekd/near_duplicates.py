@@ -7,7 +7,6 @@ The work grows with the number of images, not with their pairs.
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from edgekd.errors import DiskError
+from edgekd.store import room_for_temporary_files
 
 _SIDE = 16
 _SIZE = _SIDE * _SIDE * 3
@@ -44,7 +43,7 @@ class Fingerprints:
         self._hashes = array("Q")
         self._aspects = array("f")
         self._plain = array("b")
-        with _room_for_temporary_files():
+        with room_for_temporary_files():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __len__(self) -> int:
@@ -57,14 +56,14 @@ class Fingerprints:
         self._hashes.append(_hash(pixels))
         self._aspects.append(float(np.log(image.width / image.height)))
         self._plain.append(bool(pixels.std() < _MIN_SPREAD))
-        with _room_for_temporary_files():
+        with room_for_temporary_files():
             self._file.write(pixels.tobytes())
 
     def pairs(self) -> list[tuple[int, int]]:
         """Returns pairs of near copies, enough to join every group of them."""
         if len(self) < 2:
             return []
-        with _room_for_temporary_files():
+        with room_for_temporary_files():
             self._file.flush()
         thumbs = np.memmap(self._file, dtype=np.uint8, mode="r", shape=(len(self), _SIZE))
         hashes = np.frombuffer(self._hashes, dtype=np.uint64)
@@ -96,17 +95,6 @@ class Fingerprints:
                 near = _flipped(hashes[first] ^ hashes[second]) <= _MAX_FLIPPED
                 near &= np.abs(aspects[first] - aspects[second]) <= _MAX_LOG_ASPECT
                 yield first[near], second[near]
-
-
-@contextlib.contextmanager
-def _room_for_temporary_files() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(
-            f"{tempfile.tempdir or 'TMPDIR'}: cannot be written ({error.strerror or error}). Free "
-            "some space or set TMPDIR to another folder, then start again: finished work is kept."
-        ) from error
 
 
 def _hash(pixels: np.ndarray) -> int:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
@@ -83,6 +84,22 @@ def scratch_folder(beside: Path) -> Iterator[Path]:
         _raise_disk_error(beside, folder, error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def room_for_temporary_files() -> Iterator[None]:
+    """Within it, files go to the system's temporary folder; a full one becomes one line.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{tempfile.tempdir or 'TMPDIR'}: cannot be written ({error.strerror or error}). Free "
+            "some space or set TMPDIR to another folder, then start again: finished work is kept."
+        ) from error
 
 
 def disk_cause(error: BaseException | None) -> OSError | None:

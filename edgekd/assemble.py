@@ -298,8 +298,9 @@ def _targets(facts: Facts) -> dict[str, Any]:
         name: metrics.share(targets.probs(key).argmax()[rows] == labels) if key in targets else None
         for name, key in named.items()
     }
-    provenance = facts.results["targets"]["provenance"]
-    return shares | {"split": "test", "note": _said(provenance)}
+    provenance = dict(facts.results["targets"]["provenance"])
+    balance = provenance.pop("balance", None)  # tables: too much for a sentence
+    return shares | {"split": "test", "note": _said(provenance), "balance": balance}
 
 
 def _said(values: dict[str, Any]) -> str:

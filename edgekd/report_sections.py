@@ -425,7 +425,7 @@ def _targets(targets: dict[str, Any]) -> Section:
         "The student is taught with a probability for every class. These come from what the "
         "captions say, from the teacher's class scores, or from both; this is how often the most "
         f"probable class is the right one on the {targets['split']} images.",
-        [targets["note"]],
+        [targets["note"], *(targets.get("balance") or {}).get("warnings", [])],
         [
             Table(
                 "Accuracy of the targets",

@@ -101,3 +101,14 @@ def test_the_section_holds_what_is_there_and_nothing_else() -> None:
         "Kept captions name 2 of 2 classes.",
         "People judged claims of kept captions on judge.csv.",
     ]
+
+
+def test_targets_say_the_warnings_of_their_balance() -> None:
+    targets = dict.fromkeys(("captions_only", "scores_only", "both")) | {
+        "split": "test",
+        "note": "n",
+    }
+    assert report_sections._targets(targets).paragraphs == ["n"]
+    balance = {"warnings": ["dog: twice as often as on tune"], "classes": {"ratios": []}}
+    section = report_sections._targets(targets | {"balance": balance})
+    assert section.paragraphs == ["n", "dog: twice as often as on tune"]

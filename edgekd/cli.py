@@ -209,7 +209,9 @@ def caption(
     ] = None,
     check: Annotated[
         int | None,
-        typer.Option(min=1, help="Only look again at this many images: is what is stored still so?"),
+        typer.Option(
+            min=1, help="Only look again at this many images: is what is stored still so?"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:

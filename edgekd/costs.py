@@ -11,7 +11,7 @@ from typing import Any
 
 from captioning import stage as captioning
 from captioning.attributes import WORDS
-from captioning.teachers import looking
+from captioning.teachers import catalogue, looking
 from captioning.teachers.protocol import Teacher
 from edgekd import machine, targets_file
 from edgekd.errors import EdgeKDError
@@ -25,6 +25,7 @@ from edgekd.sizes import format_size
 _SPEED: dict[str, tuple[str, ...]] = {
     "caption": ("caption.teacher", "caption.more", "caption.workers"),
     "targets": ("targets",),
+    "views": ("caption.teacher", "caption.more"),
     "distill": ("distill.arch", "distill.image_size", "distill.batch_size"),
     "baseline": ("distill.arch", "distill.image_size", "distill.batch_size"),
     "prune": (
@@ -46,7 +47,7 @@ _SPEED: dict[str, tuple[str, ...]] = {
 }
 # Stages whose work grows with images, captions, steps or files; the others are one short act.
 _COUNTED = (
-    *("validate", "caption", "filter", "targets", "distill", "baseline", "prune"),
+    *("validate", "caption", "filter", "targets", "views", "distill", "baseline", "prune"),
     *("export", "quantize", "evaluate", "bench"),
 )
 TRAININGS = ("distill", "baseline", "prune")
@@ -69,6 +70,8 @@ def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
         return len(manifest.items)
     if stage == "caption":
         return len(manifest.items) * len(config.caption.teachers)
+    if stage == "views":
+        return len(manifest.of("train")) * sum(map(catalogue.exportable, config.caption.teachers))
     if stage in TRAININGS:
         return len(manifest.of("train")) + _num_labelled(manifest, "tune")
     if stage == "quantize":
@@ -147,6 +150,9 @@ def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, st
         return num_items, "images"
     if stage in ("filter", "targets"):
         return num_items * config.caption.captions_per_image, "captions"
+    if stage == "views":
+        candidates = len(config.distill.augment)
+        return len(manifest.of("train")) * config.targets.views * candidates, "views"
     if stage == "distill":
         return _steps(config, manifest, config.distill.steps), "steps"
     if stage == "baseline":

@@ -14,6 +14,7 @@ import pydantic
 
 from captioning.rules import rules_sha256
 from captioning.teachers.protocol import Files
+from captioning.views import scoring
 from edgekd.manifest import Manifest
 from edgekd.records import SPLITS, to_dict
 from edgekd.running import MadeOf, Run
@@ -65,12 +66,28 @@ def targets(current: Run) -> MadeOf:
     )
 
 
+def views(current: Run) -> MadeOf:
+    """What teachers say of views hangs on no caption: only distillation mixes the two."""
+    teachers = current.config.caption.teachers
+    heads = [Files(Path("captions"), number).head for number in scoring(teachers)]
+    return _made_of(
+        current,
+        config=(
+            *("seed", "targets.views", "targets.top_k", "distill.augment", "distill.image_size"),
+            *("caption.teacher", "caption.more"),
+        ),
+        images=("num_classes", "train", "tune"),
+        files=[head.as_posix() for head in heads],
+    )
+
+
 def distill(current: Run) -> MadeOf:
+    viewed = ("targets/views.parquet", "targets/views.npz") if current.config.targets.views else ()
     return _made_of(
         current,
         config=("seed", "distill"),
         images=("num_classes", "train", "tune"),
-        files=("targets/targets.npz",),
+        files=("targets/targets.npz", *viewed),
     )
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pydantic
 
 from captioning import stage as captioning
+from captioning import views
 from captioning.teachers import catalogue
 from captioning.teachers.catalogue import TeacherConfig
 from devices import stage as devices
 from edgekd.config import Section
-from edgekd.errors import UsageError
+from edgekd.errors import ConfigError, UsageError
 from edgekd.manifest import DataConfig
 from edgekd.sizes import parse_size
 from export import stage as exporting
@@ -70,6 +71,15 @@ class RunConfig(Section):
         ):
             if wanted not in made:
                 raise ValueError(f"choose.{key}: '{wanted}' is none of export.{key}s: {made}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _views_can_be_scored(self) -> RunConfig:
+        if self.targets.views:
+            try:
+                views.scoring(self.caption.teachers)
+            except ConfigError as error:  # pydantic collects ValueErrors only
+                raise ValueError(error.faults[0]) from error
         return self
 
     @property

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from captioning import stage as captioning
+from captioning import views
 from captioning.teachers import catalogue
 from captioning.teachers.protocol import Files
 from devices import stage as devices
 from edgekd import assemble, keys, machine
 from edgekd import manifest as manifests
 from edgekd.costs import targets_note
+from edgekd.held_out import students_images
 from edgekd.machine import native_output_to
 from edgekd.manifest import Manifest
 from edgekd.preprocess import preprocess_from
@@ -25,12 +27,13 @@ from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
 from edgekd.run_config import RunConfig
 from edgekd.running import Run, Stage, costs
 from edgekd.sizes import parse_size
-from edgekd.store import write_text
+from edgekd.store import file_sha256, write_text
+from edgekd.views_file import SCORES, save_scores
 from export import stage as exporting
 from export.stage import Format
 from students import stage as students
 
-CHECK_SCHEMA = BENCH_SCHEMA = 1
+VIEWS_SCHEMA = CHECK_SCHEMA = BENCH_SCHEMA = 1
 BUNDLE_SCHEMA = 2
 
 
@@ -113,10 +116,41 @@ def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     return files, to_dict(record) | {"captions": described}
 
 
+def _views(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config, store, teachers = current.config, current.store, current.config.caption.teachers
+    replays, layout = students.draw_views(
+        current.manifest, config.distill, config.targets.views, store, config.seed
+    )
+    drawn = file_sha256(replays)
+    probs = {
+        number: views.look(
+            layout,
+            students_images(current.manifest),
+            current.data_folder,
+            teachers[number - 1],
+            captioning.teacher_files(store, number),
+            students.view_maker(config.distill, store),
+            drawn,
+            store,
+            progress,
+        )
+        for number in views.scoring(teachers)
+    }
+    scores = store.path("targets", SCORES)
+    save_scores(scores, layout, probs, config.targets.top_k)
+    return [replays, scores], {"num_views": len(layout), "per_image": layout.num_views}
+
+
 def _distill(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     config = current.config
     return students.distill(
-        current.manifest, current.data_folder, config.distill, current.store, config.seed, progress
+        current.manifest,
+        current.data_folder,
+        config.distill,
+        current.store,
+        config.seed,
+        progress,
+        with_views=config.targets.views > 0,
     )
 
 
@@ -149,6 +183,7 @@ def _prune(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         current.store,
         config.seed,
         progress,
+        with_views=config.targets.views > 0,
     )
 
 
@@ -374,10 +409,10 @@ STAGES: tuple[Stage, ...] = (
         extra="captioning",
         leaves=(
             "captions/raw.parquet",
-            "captions/teacher_head.npz",
             *(
-                f"captions/{Files(Path(), n).arrays}"
+                f"captions/{name}"
                 for n in range(1, captioning.MOST_TEACHERS + 1)
+                for name in (Files(Path(), n).arrays, Files(Path(), n).head)
             ),
         ),
     ),
@@ -388,6 +423,15 @@ STAGES: tuple[Stage, ...] = (
         keys.targets,
         _targets,
         leaves=("targets/targets.npz",),
+    ),
+    Stage(
+        "views",
+        VIEWS_SCHEMA,
+        keys.views,
+        _views,
+        lambda config: config.targets.views > 0,
+        extra="students",
+        leaves=("targets/views.parquet", "targets/views.npz"),
     ),
     Stage(
         "distill",

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pydantic
@@ -115,30 +115,9 @@ class Augment:
     """albumentations' pipeline of an AugmentConfig; the same seed gives the same images."""
 
     def __init__(self, config: AugmentConfig):
-        # albumentations asks the network for updates on import unless told not to.
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        steps = transforms(config)
         import albumentations as A
-        import cv2
 
-        cv2.setNumThreads(0)  # its threads and torch's would fight for the same cores
-        affine = A.Affine(
-            translate_percent=(-config.shift, config.shift),
-            scale=(1 - config.scale, 1 + config.scale),
-            rotate=(-config.rotate, config.rotate),
-            p=0.8,
-        )
-        erase = A.CoarseDropout(
-            num_holes_range=(1, 1),
-            hole_height_range=(0.15, 0.4),
-            hole_width_range=(0.15, 0.4),
-            fill="random_uniform",
-            p=config.cutout,
-        )
-        light = A.RandomBrightnessContrast(config.brightness, config.brightness, p=0.5)
-        steps: list[Any] = [A.HorizontalFlip(p=config.flip)] if config.flip else []
-        steps += [affine] if config.shift or config.scale or config.rotate else []
-        steps += [light] if config.brightness else []
-        steps += [erase] if config.cutout else []
         self._compose = A.Compose(steps)
 
     def __call__(self, pixels_BHWC: np.ndarray, seed: int) -> np.ndarray:
@@ -146,11 +125,55 @@ class Augment:
         self._compose.set_random_seed(seed)
         return np.stack([self._compose(image=image)["image"] for image in pixels_BHWC])
 
+    def batch(
+        self, data: TrainingData, rows: np.ndarray, positions: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns pixels [B, H, W, 3], changed anew, and targets [B, K] of some images."""
+        return self(np.ascontiguousarray(data.images(rows)), seed), data.probs.rows(rows)
+
+
+class Changes(Protocol):
+    """How images are changed in training: anew each time, or to views that are stored."""
+
+    def batch(
+        self, data: TrainingData, rows: np.ndarray, positions: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns pixels [B, H, W, 3] and targets [B, K]; `positions` count images since the start."""
+
+
+def transforms(config: AugmentConfig) -> list[Any]:
+    """Returns albumentations' transforms of a config, those that are switched on."""
+    # albumentations asks the network for updates on import unless told not to.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations as A
+    import cv2
+
+    cv2.setNumThreads(0)  # its threads and torch's would fight for the same cores
+    affine = A.Affine(
+        translate_percent=(-config.shift, config.shift),
+        scale=(1 - config.scale, 1 + config.scale),
+        rotate=(-config.rotate, config.rotate),
+        p=0.8,
+    )
+    erase = A.CoarseDropout(
+        num_holes_range=(1, 1),
+        hole_height_range=(0.15, 0.4),
+        hole_width_range=(0.15, 0.4),
+        fill="random_uniform",
+        p=config.cutout,
+    )
+    light = A.RandomBrightnessContrast(config.brightness, config.brightness, p=0.5)
+    steps: list[Any] = [A.HorizontalFlip(p=config.flip)] if config.flip else []
+    steps += [affine] if config.shift or config.scale or config.rotate else []
+    steps += [light] if config.brightness else []
+    steps += [erase] if config.cutout else []
+    return steps
+
 
 def batches(
     data: TrainingData,
     preprocess: Preprocess,
-    augment: Augment,
+    augment: Changes,
     batch_size: int,
     seed: int,
     first_step: int,
@@ -162,9 +185,9 @@ def batches(
     """
     for step in range(first_step, num_steps):
         rows = rows_of_step(len(data.labels), batch_size, seed, step)
-        pixels = augment(np.ascontiguousarray(data.images(rows)), seed=seed * 1_000_003 + step)
-        images = normalized(pixels, preprocess)
-        yield images, data.probs.rows(rows), data.weight[rows], data.labels[rows]
+        positions = step * batch_size + np.arange(batch_size)
+        pixels, probs = augment.batch(data, rows, positions, seed * 1_000_003 + step)
+        yield normalized(pixels, preprocess), probs, data.weight[rows], data.labels[rows]
 
 
 def rows_of_step(num_rows: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from edgekd.progress import Progress
 from edgekd.records import Preprocess
 from edgekd.store import Stopwatch, atomic_path
-from students.data import Augment, TrainingData, batches
+from students.data import Changes, TrainingData, batches
 from students.losses import kd_loss, label_loss
 from students.models import device_of
 
@@ -56,7 +56,7 @@ def train(
     network: torch.nn.Module,
     data: TrainingData,
     preprocess: Preprocess,
-    augment: Augment,
+    augment: Changes,
     recipe: Recipe,
     seed: int,
     evaluate: Evaluate | None,
@@ -85,7 +85,7 @@ def _train(
     network: torch.nn.Module,
     data: TrainingData,
     preprocess: Preprocess,
-    augment: Augment,
+    augment: Changes,
     recipe: Recipe,
     seed: int,
     evaluate: Evaluate | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,14 @@ from edgekd.manifest import Manifest
 from edgekd.progress import Progress, silent
 from edgekd.records import StudentCheckpoint, to_dict
 from edgekd.store import RunStore, digest, file_sha256
+from edgekd.views_file import REPLAYS, SCORES, Layout, load_replays, save_replays
 from students.catalogue import STUDENTS
 from students.data import AugmentConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from students.data import TrainingData
+    from students.data import Changes, TrainingData
     from students.distill import Evaluate, Recipe, Training
 
 DISTILL_SCHEMA = 3
@@ -117,9 +119,14 @@ def distill(
     store: RunStore,
     seed: int,
     progress: Progress = silent,
+    with_views: bool = False,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Writes checkpoints/student.safetensors, trained on soft targets and given labels."""
+    """Writes checkpoints/student.safetensors, trained on soft targets and given labels.
+
+    `with_views`: on the stored views of its images instead of new ones each time.
+    """
     job = _job(manifest, folder, config, store, seed, progress)
+    job = replace(job, has_views=with_views)
     recipe = _recipe(config, config.steps)
     return _fit("student", job.taught(), recipe)
 
@@ -157,6 +164,7 @@ def prune(
     store: RunStore,
     seed: int,
     progress: Progress = silent,
+    with_views: bool = False,
 ) -> tuple[list[Path], dict[str, Any]]:
     """Writes checkpoints/student_pruned.safetensors: fewer channels, recovered by distillation.
 
@@ -175,6 +183,7 @@ def prune(
     pruned = pruned.to(best_device())
     # Another seed, so that recovery does not repeat the order of the training.
     job = _job(manifest, folder, distill_config, store, seed + 1, progress)
+    job = replace(job, has_views=with_views)
     recovery = distill_config.model_copy(
         update={"lr": [config.recovery_lr], "evaluations": min(5, config.recovery_steps)}
     )
@@ -193,6 +202,33 @@ def prune(
     )
     _remove_states(store, "student_pruned")
     return _outputs(store, record), _summary(record, training, {"lr": config.recovery_lr})
+
+
+def draw_views(
+    manifest: Manifest, config: DistillConfig, num_views: int, store: RunStore, seed: int
+) -> tuple[Path, Layout]:
+    """Writes targets/views.parquet: what each view of each training image changes.
+
+    Returns it with the layout of its rows.
+    """
+    from students.views import draw_all
+
+    ids = [item.id for item in students_images(manifest)]
+    layout = Layout(ids, num_views, len(config.augment))
+    path = store.path("targets", REPLAYS)
+    save_replays(path, layout, draw_all(layout, config.augment, config.image_size, seed))
+    return path, layout
+
+
+def view_maker(
+    config: DistillConfig, store: RunStore
+) -> Callable[[np.ndarray, int, int], np.ndarray]:
+    """Returns a function from (a picture of any size, candidate, row) to the view that is stored."""
+    from students.views import Views
+
+    views = [Views(augment, config.image_size) for augment in config.augment]
+    replay_of = load_replays(store.path("targets", REPLAYS))
+    return lambda pixels, candidate, row: views[candidate].replay(pixels, replay_of(row))
 
 
 def load_student(store: RunStore, name: str) -> tuple[torch.nn.Module, StudentCheckpoint]:
@@ -217,6 +253,7 @@ class _Job:
     seed: int
     progress: Progress
     images: str
+    has_views: bool = False
 
     def only(self, wanted_N: np.ndarray) -> _Job:
         return replace(self, data=self.data.only(np.flatnonzero(wanted_N)))
@@ -342,19 +379,31 @@ def _run(
     salt: list[Any],
 ) -> Training:
     """One training whose saved state is found again only by exactly the same training."""
-    from students.data import Augment
     from students.distill import train
     from students.models import default_preprocess
 
-    targets = file_sha256(job.store.path("targets", "targets.npz"))
+    read = ["targets.npz", *([REPLAYS, SCORES] if job.has_views else [])]
+    targets = [file_sha256(job.store.path("targets", name)) for name in read]
     settings = [to_dict(recipe), augment.model_dump(), job.config.model_dump(mode="json")]
     key = digest([settings, targets, job.images, job.seed, salt])[:12]
     state = job.store.path("checkpoints", f"{name}.{key}.state")
     preprocess = default_preprocess(job.config.image_size)
+    changes = _changes(job, augment)
     return train(
-        network, job.data, preprocess, Augment(augment), recipe, job.seed, job.evaluate, state,
+        network, job.data, preprocess, changes, recipe, job.seed, job.evaluate, state,
         job.progress, name,
     )  # fmt: skip
+
+
+def _changes(job: _Job, augment: AugmentConfig) -> Changes:
+    """The stored views of a candidate where there are any, else new changes each time."""
+    from students.data import Augment
+    from students.views import StoredViews
+
+    if not job.has_views:
+        return Augment(augment)
+    candidate = job.config.augment.index(augment)
+    return StoredViews(job.store.path("targets"), augment, candidate, job.config.image_size)
 
 
 def _remove_states(store: RunStore, name: str) -> None:

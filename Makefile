@@ -60,6 +60,12 @@ proof: $(STAMP)
 	@for claim in names-held names-all five-labels; do \
 		.venv/bin/python -m benchmarks.photos $$claim $(ON_PHOTOS) || exit; done
 	@.venv/bin/python -m benchmarks.target_forms caltech $(ON_PHOTOS)
+	@.venv/bin/python -m benchmarks.target_parts fashion $(ARGS)
+	@.venv/bin/python -m benchmarks.target_parts caltech $(ON_PHOTOS)
+	@.venv/bin/python -m benchmarks.captioner_speed $(ARGS)
+	@case "$(ARGS)" in *--screen*) exit;; esac; \
+		for of in planted_faults attributes swaps thin_teacher million_rows; do \
+		.venv/bin/python -m benchmarks.$$of || exit; done
 
 lint: $(STAMP)
 	.venv/bin/ruff check

@@ -154,7 +154,9 @@ def test_spreading_over_neighbours_by_hand() -> None:
     spread = st.spread_over_neighbours(probs, features, everyone, 1, block=2)
     assert spread[:2].tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert (st.spread_over_neighbours(probs, features, everyone, 0) == probs).all()
-    assert (st.spread_over_neighbours(probs, features, everyone, 3) == probs).all()  # too few images
+    assert (
+        st.spread_over_neighbours(probs, features, everyone, 3) == probs
+    ).all()  # too few images
 
 
 def test_held_out_images_are_nobodys_neighbours() -> None:

@@ -62,6 +62,7 @@ def main() -> int:
     lines = arguments.points.read_text().splitlines() if arguments.points else ()
     known = [json.loads(line) for line in lines if line]
     curve = [point for size in sizes for point in _measured(size, known)]
+    found = figures(curve)
     path = results_file.write(
         "million_rows",
         claim=CLAIM,
@@ -73,9 +74,14 @@ def main() -> int:
             "digest": None,
             "counts": {"items": sizes},
         },
-        figures=figures(curve),
+        figures=found,
         notes=NOTES,
-        extra={"curve": curve},
+        extra={
+            "curve": curve,
+            "bytes_per_row": {  # as docs/scale.md quotes them
+                step: int(found[f"{step}_bytes_per_row"]["value"]) for step in STEPS
+            },
+        },
     )
     print(path.read_text())
     return 0

@@ -304,7 +304,7 @@ def _targets(facts: Facts) -> dict[str, Any]:
 
 
 def _said(values: dict[str, Any]) -> str:
-    """Returns "key: value; key: value", numbers to three digits."""
+    """Returns "key: value; key: value", numbers to three digits; what is empty is left out."""
 
     def plain(value: Any) -> str:
         if isinstance(value, float):
@@ -313,7 +313,11 @@ def _said(values: dict[str, Any]) -> str:
             return ", ".join(f"{key}: {plain(inner)}" for key, inner in value.items())
         return str(value)
 
-    return "; ".join(f"{key.replace('_', ' ')}: {plain(value)}" for key, value in values.items())
+    return "; ".join(
+        f"{key.replace('_', ' ')}: {plain(value)}"
+        for key, value in values.items()
+        if value not in (None, {}, [])
+    )
 
 
 def _confusion(chosen: ExportedModel) -> dict[str, Any] | None:

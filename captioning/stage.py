@@ -12,6 +12,7 @@ import numpy as np
 
 from captioning.label_review import write as write_review
 from captioning.refine import MOST_NEIGHBOURS, balance, labels_to_review, refined
+from captioning.rows import ByItem, Rows
 from captioning.rules import rules_sha256
 from captioning.settings import MOST_TEACHERS as MOST_TEACHERS
 from captioning.settings import CaptionConfig as CaptionConfig
@@ -150,8 +151,10 @@ def filter_captions(
         topics=_topics(manifest, text_encoder) if config.off_topic else None,
         vote=_voter(manifest, store) if config.vote else None,
     )
-    with np.load(store.path("captions", "observations.npz")) as observations:
-        measured = dict(zip(observations["ids"].tolist(), observations["attributes"], strict=True))
+    rows = Rows([item.id for item in manifest.items])
+    attributes = _observation(teacher_files(store), list(rows), "attributes")
+    assert attributes is not None  # the first teacher's
+    measured = ByItem(rows, attributes)
     path = store.path("captions.parquet")
     count = captions_io.save(
         _counting_images(quality(raw(), measured), len(measured), progress), path
@@ -181,7 +184,7 @@ def soft_targets(
     from captioning.matching import Lexicon
 
     ids = [item.id for item in manifest.items]
-    row_of = {item_id: row for row, item_id in enumerate(ids)}
+    row_of = Rows(ids)
     num_classes = manifest.task.num_classes
     given, tune = manifest.labels("train"), manifest.labels("tune")
     lexicon, by_meaning = Lexicon(manifest.task), _by_meaning(manifest, text_encoder, descriptions)

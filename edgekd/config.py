@@ -120,8 +120,11 @@ def dump_yaml(config: pydantic.BaseModel) -> str:
 
 
 def _fault(model: type[pydantic.BaseModel], item: Any) -> str:
-    location = [part for part in item["loc"] if not str(part).endswith("Config")]
-    key = ".".join(str(part) for part in location)
+    key = ".".join(_without_tags(model, item["loc"]))
+    if item["type"] == "union_tag_invalid":
+        options = [option.strip("' ") for option in item["ctx"]["expected_tags"].split(",")]
+        tag = item["ctx"]["tag"]
+        return f"{key}.kind: unknown '{tag}', expected {', '.join(options)}.{closest(tag, options)}"
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key.{_closest_key(model, item['loc'])}"
     if item["type"] == "missing":
@@ -144,6 +147,23 @@ def _closest_key(model: type[pydantic.BaseModel], location: typing.Sequence[Any]
     if elsewhere and not (section and here):
         return f" Closest: '{elsewhere[0]}'."
     return here
+
+
+def _without_tags(model: Any, location: typing.Sequence[Any]) -> list[str]:
+    """The parts of a location without those that only say which section of a union was meant."""
+    candidates, kept = [model], []
+    for part in location:
+        leaves = [leaf for candidate in candidates for leaf in _models_in(candidate)]
+        tagged = [leaf for leaf in leaves if _tag(leaf) == part or leaf.__name__ == part]
+        following = [
+            leaf.model_fields[str(part)].annotation
+            for leaf in leaves
+            if str(part) in leaf.model_fields
+        ]
+        if following or not tagged:
+            kept.append(str(part))
+        candidates = following or tagged or candidates
+    return kept
 
 
 def _all_keys(model: Any, before: str = "") -> list[str]:

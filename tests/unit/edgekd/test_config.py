@@ -62,7 +62,7 @@ def test_every_fault_is_listed_at_once_with_its_key() -> None:
         "fruit.weight_g: input should be greater than or equal to 1, found 0",
         "name: expected at most 8 letters, found 12",
         "sizes.1: unknown 'larg', expected 'small' or 'large'. Closest: 'large'.",
-        "thing.stone.hardnes: unknown key. Closest: 'hardness'.",
+        "thing.hardnes: unknown key. Closest: 'hardness'.",
     ]
     first, *others = str(caught.value).splitlines()
     assert first == "basket.yaml: 6 faults"
@@ -166,3 +166,11 @@ def test_a_file_that_is_no_mapping(content: bytes, message: str, tmp_path: Path)
 def test_a_missing_file_names_the_command_that_writes_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file .* Write one with: edgekd init FOLDER"):
         configs.read_yaml(tmp_path / "none.yaml")
+
+
+def test_an_unknown_kind_is_named_with_those_there_are() -> None:
+    with pytest.raises(ConfigError) as caught:
+        configs.parse(Basket, {"name": "b", "thing": {"kind": "stones"}})
+    assert caught.value.faults == [
+        "thing.kind: unknown 'stones', expected fruit, stone. Closest: 'stone'."
+    ]

@@ -106,7 +106,7 @@ def main() -> int:
         data={
             "name": bench.folder.name,
             "digest": caltech.digest_of(bench.folder),
-            "counts": bench.made[0]["labels"],
+            "counts": bench.made[-1]["labels"],
         },
         figures=figures | {"cost_seconds": runs.cost(bench.made)},
         notes=f"Students: {SHORT[words.data]['steps']} steps. A part that does not stand out from "

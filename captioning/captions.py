@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,7 +51,7 @@ def save(captions: Iterable[Caption], path: Path) -> int:
     return count
 
 
-def load(path: Path) -> Iterable[Caption]:
+def load(path: Path) -> Iterator[Caption]:
     """Yields the captions of a file, a row group at a time.
 
     Raises:

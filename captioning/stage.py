@@ -21,7 +21,7 @@ from captioning.settings import TargetsConfig as TargetsConfig
 from captioning.teachers import catalogue
 from captioning.teachers.protocol import Brief, Files, Teacher
 from edgekd import targets_file
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, DataError
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
 from edgekd.names import spoken
@@ -189,7 +189,7 @@ def soft_targets(
     given, tune = manifest.labels("train"), manifest.labels("tune")
     lexicon, by_meaning = Lexicon(manifest.task), _by_meaning(manifest, text_encoder, descriptions)
 
-    def captions() -> Iterable[Caption]:
+    def captions() -> Iterator[Caption]:
         return captions_io.load(store.path("captions.parquet"))
 
     def statements() -> Iterator[st.Statement]:  # read twice: they may be too many to hold
@@ -203,23 +203,27 @@ def soft_targets(
     progress(2, 3, "captions matched")
     arrays = {"captions_only": captions_NK, "attributes": said.attributes_NA}
     share, mixed, weights = 1.0, captions_NK, {}
-    scores = (
-        {} if config.evidence == "captions" else _scores(store, teachers, ids)
-    )  # else not even read
+    scores = {} if config.evidence == "captions" else _scores(store, teachers, ids)  # else not read
     if config.evidence == "scores" and not scores:
         raise ConfigError(["targets.evidence: scores, and no teacher gives any. Expected captions"])
+    scores_alone = config.evidence == "scores" or (bool(scores) and next(captions(), None) is None)
     if scores:
         scores_NK, found = st.pooled_scores(list(scores.values()), tune, config.calibrate)
         weights = dict(zip(scores, found, strict=True))
         arrays["scores_only"] = scores_NK
         share = (
             0.0
-            if config.evidence == "scores"
+            if scores_alone
             else st.caption_share(captions_NK, scores_NK, tune, config.caption_share)
         )
         mixed = share * captions_NK + (1 - share) * scores_NK
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
-    weight = np.ones(len(ids)) if config.evidence == "scores" else said.counts_N > 0
+    weight = np.ones(len(ids)) if scores_alone else said.counts_N > 0
+    if not any(weight[row] for row, item in enumerate(manifest.items) if item.split == "train"):
+        raise DataError(
+            "targets: no training image has a caption that was kept, so nothing teaches the student. "
+            "captions.parquet says why each was dropped"
+        )
     features = _features(store, len(teachers), ids)
     if features is None and config.neighbours:
         raise ConfigError(["targets.neighbours: no teacher here has features. Expected 0"])

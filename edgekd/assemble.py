@@ -131,7 +131,7 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
         "teacher": {
             "name": ", ".join(teacher["name"] for teacher in facts.results["caption"]["teachers"]),
             "licence": ", ".join(sorted({w["licence"] for w in _weights(facts) if w["used"]})),
-            "note": f"probe: {head['probe']}",
+            "note": f"probe: {head['probe']}" if "probe" in head else _said(head),
         },
         "confidence": confidence_words.sentences(found) if found else [],
         "limits": [

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,14 +20,6 @@ from tests.unit.chat_server import ChatServer, answer
 
 for library in ("httpx2", "tenacity"):
     pytest.importorskip(library)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    chat = ChatServer()
-    yield chat
-    chat.close()
 
 
 def asking(server: ChatServer, *prompts: str, **settings: Any) -> Replies:

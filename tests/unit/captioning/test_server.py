@@ -10,7 +10,6 @@ import logging
 import re
 import socket
 import traceback
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,6 @@ for library in ("httpx2", "tenacity"):
 
 KEY = "sk-do-not-tell-1234567890"
 PAGE = "<!DOCTYPE html><html><body>Bad gateway</body></html>"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    chat = ChatServer()
-    yield chat
-    chat.close()
 
 
 def config(server: ChatServer, **settings: Any) -> ServerConfig:

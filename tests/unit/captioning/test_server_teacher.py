@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ from tests.unit.chat_server import ChatServer, answer
 
 TASK = TaskSpec("test", ("electric_guitar", "dog"))
 ITEMS = [Item(f"id{n}", f"{n}.png", "train") for n in range(3)]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    chat = ChatServer()
-    yield chat
-    chat.close()
 
 
 @pytest.fixture

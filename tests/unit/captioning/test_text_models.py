@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,6 @@ from tests.unit import chat_server
 from tests.unit.chat_server import ChatServer, answer, error
 
 WORDS = ("fur", "ears", "tail", "whiskers", "paws", "soft", "long", "short")
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    for library in ("httpx2", "tenacity"):
-        pytest.importorskip(library)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    chat = ChatServer()
-    yield chat
-    chat.close()
 
 
 def config(server: ChatServer, **settings: Any) -> ServerConfig:

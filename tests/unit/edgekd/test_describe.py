@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from typer.testing import CliRunner
 from edgekd.cli import app
 from edgekd.errors import UsageError
 from tests.unit.chat_server import ChatServer, answer
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    chat = ChatServer()
-    yield chat
-    chat.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,9 @@ from tests.unit.chat_server import ChatServer, answer
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    found = ChatServer()
-    found.always(answer("A photo of a small black cat."))
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def config(tmp_path: Path, server: ChatServer) -> Path:
     """20 images of two classes, 12 of them to train, and a server that is paid for its answers."""
+    server.always(answer("A photo of a small black cat."))
     for name, shade in (("cat", 0), ("dog", 200)):
         for split, count in (("train", 6), ("test", 4)):
             for index in range(count):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from captioning import stage
+from captioning.rows import Rows
 from captioning.teachers import catalogue, looking
 from captioning.teachers.configs import VisionServerConfig
 from captioning.teachers.protocol import Files, Teacher
@@ -276,5 +277,5 @@ def _difference(
 
 
 def _rows(ids: list[str], items: Sequence[Item]) -> list[int]:
-    row_of = {item_id: row for row, item_id in enumerate(ids)}
+    row_of = Rows(ids)
     return [row_of[item.id] for item in items]

@@ -16,17 +16,15 @@ from typing import Any
 import numpy as np
 
 from captioning.private_labels import ABSTAINS, PrivateLabelsConfig, private_labels
+from captioning.teachers import looking
 from captioning.teachers.composed_teacher import ComposedTeacher
 from captioning.teachers.configs import ComposedTeacherConfig
 from captioning.teachers.protocol import Brief
 from edgekd.errors import DataError
 from edgekd.manifest import Manifest
-from edgekd.preprocess import open_image
 from edgekd.progress import Progress, silent
 from edgekd.records import Item
 from edgekd.store import write_text
-
-_BATCH = 32
 
 
 def answer_privately(
@@ -76,10 +74,12 @@ def answer_privately(
 def _features(
     eye: ComposedTeacher, items: list[Item], folder: Path, progress: Progress
 ) -> np.ndarray:
-    parts = []
-    for start in range(0, len(items), _BATCH):
-        some = items[start : start + _BATCH]
-        images = [open_image(folder / item.path) for item in some]
-        parts.append(eye.look(some, images).arrays["features"].astype(np.float32))
-        progress(start + len(some), len(items), "images")
-    return np.concatenate(parts)
+    num_seen = 0
+
+    def seen(count: int) -> None:
+        nonlocal num_seen
+        num_seen += count
+        progress(num_seen, len(items), "images")
+
+    found = looking.look(eye, items, folder, False, seen)
+    return found.arrays["features"].astype(np.float32)

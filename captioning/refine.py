@@ -16,6 +16,7 @@ import pydantic
 from captioning.balance_report import attribute_balance, class_balance, match_prior, prior_of
 from captioning.label_review import Review, review
 from captioning.matching import Lexicon
+from captioning.rows import Rows
 from captioning.soft_targets import MIN_LABELS_TO_FIT, spread_over_neighbours
 from captioning.swaps import (
     Judged,
@@ -166,6 +167,6 @@ def _swapped(
 ) -> list[Judged]:
     lexicon = Lexicon(manifest.task)
     swapper = Swapper(manifest.task, lexicon, likeness_KK=likeness_KK)
-    row_of = {item.id: row for row, item in enumerate(manifest.items)}
+    row_of = Rows([item.id for item in manifest.items])
     matched = matcher(np.log(np.maximum(probs_NK, 1e-9)))
     return list(judge(captions, row_of, swapper, lexicon, matched))

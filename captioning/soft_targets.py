@@ -93,23 +93,26 @@ def fit(
     """Returns the caption model; `given` and `tune` map rows to labels, either may be empty.
 
     With `choose`, only those teachers and temperatures are heard whose captions together have the
-    highest likelihood on tune, where there are labels enough to say. Only the statements on tune are kept in memory. Those of one item must stand together.
+    highest likelihood on tune, where there are labels enough to say. Only the statements on tune are
+    kept in memory. Those of one item must stand together.
     """
     by_labels = len(tune) >= MIN_LABELS_TO_FIT
-    hits: dict[Source, list[float]] = defaultdict(list)
+    sums: dict[Source, float] = defaultdict(float)
+    numbers: dict[Source, int] = defaultdict(int)
     words_AK = np.zeros((len(WORDS), num_classes))
     of_tune: list[Statement] = []
     for row, group in groupby(statements, key=lambda statement: statement.row):
         of_item = list(group)
         found = _hits(of_item, tune) if by_labels else _overlaps(of_item)
         for source, values in found.items():
-            hits[source] = _summed(hits[source], values)
+            sums[source] += sum(values)
+            numbers[source] += len(values)
         if row in given:
             for statement in of_item:
                 words_AK[list(statement.mentions.words), given[row]] += 1
         if row in tune:
             of_tune += of_item
-    reliability = {source: (total + 1) / (number + 2) for source, (total, number) in hits.items()}
+    reliability = {source: (sums[source] + 1) / (numbers[source] + 2) for source in sums}
     model = CaptionModel(reliability, _word_evidence(words_AK), 0.0)
     if not by_labels:
         return model
@@ -171,8 +174,7 @@ def pooled_scores(
     """
     spoke_TN = np.stack([np.isfinite(each).all(axis=1) for each in logits])
     logits = [np.where(spoke[:, None], z, 0) for z, spoke in zip(logits, spoke_TN, strict=True)]
-    fitting = len(tune) >= MIN_LABELS_TO_FIT and (calibrate or len(logits) > 1)
-    if fitting:
+    if is_pool_fitted(len(logits), tune, calibrate):
         rows, labels = np.array(list(tune)), np.array(list(tune.values()))
         weights = _pool_weights(np.stack([z[rows] for z in logits]), labels)
     else:
@@ -182,6 +184,11 @@ def pooled_scores(
         logits = [z / share_N[:, None] for z in logits]
     total = sum(w * z for w, z in zip(weights, logits, strict=True))
     return softmax(np.asarray(total)), [float(w) for w in weights]
+
+
+def is_pool_fitted(num_teachers: int, tune: dict[int, int], calibrate: bool) -> bool:
+    """Whether `pooled_scores` fits its weights; else those who abstain leave theirs to the others."""
+    return len(tune) >= MIN_LABELS_TO_FIT and (calibrate or num_teachers > 1)
 
 
 def spread_over_neighbours(
@@ -268,12 +275,6 @@ def _overlaps(of_item: list[Statement]) -> dict[Source, list[float]]:
     return found
 
 
-def _summed(before: list[float], values: list[float]) -> list[float]:
-    """[sum, number] with more values."""
-    total, number = before or (0.0, 0)
-    return [total + sum(values), number + len(values)]
-
-
 def _best_heard(
     model: CaptionModel, of_tune: list[Statement], tune: dict[int, int], num_classes: int
 ) -> frozenset[Source]:
@@ -285,10 +286,11 @@ def _best_heard(
     heard = frozenset(model.reliability)
     best = loss(heard)
     while len(heard) > 1:
-        fewer = min((heard - {source} for source in sorted(heard)), key=loss)
-        if loss(fewer) >= best:
+        losses = {source: loss(heard - {source}) for source in sorted(heard)}
+        least = min(losses, key=lambda source: losses[source])
+        if losses[least] >= best:
             break
-        heard, best = fewer, loss(fewer)
+        heard, best = heard - {least}, losses[least]
     return heard
 
 

@@ -73,12 +73,12 @@ def caption(
             files += left.files
             sources += left.captions
             teachers.append({"kind": section.kind} | left.summary)
-            store.scratch(lies.blocks(teacher.settings))
+            store.scratch(left.blocks)
     private = Counted()
-    captions_io.save(looking.in_item_order(manifest.items, *sources), raw)
+    count = captions_io.save(private(looking.in_item_order(manifest.items, *sources)), raw)
     if config.domain is not None:
-        captions_io.save(_in_the_field(manifest, config, raw, seed), raw)
-    count = sum(1 for _ in private(captions_io.load(raw)))
+        private = Counted()
+        count = captions_io.save(private(_in_the_field(manifest, config, raw, seed)), raw)
     store.scratch(store.path("captions", "notes"))
     for number in range(len(config.teachers) + 1, MOST_TEACHERS + 1):  # of an earlier config
         lies = teacher_files(store, number)
@@ -224,7 +224,8 @@ def soft_targets(
             "targets: no training image has a caption that was kept, so nothing teaches the student. "
             "captions.parquet says why each was dropped"
         )
-    features = _features(store, len(teachers), ids)
+    asked = config.neighbours or given or tune
+    features = _features(store, len(teachers), ids) if asked else None
     if features is None and config.neighbours:
         raise ConfigError(["targets.neighbours: no teacher here has features. Expected 0"])
     reviewed = labels_to_review(mixed, features, manifest)
@@ -233,7 +234,7 @@ def soft_targets(
     measured = _observation(seen, ids, "attributes") if seen.arrays.is_file() else None
     arrays |= {"probs": final.probs_NK, "weight": final.weight_N}
     if config.views:
-        fitted = len(tune) >= st.MIN_LABELS_TO_FIT and (config.calibrate or len(weights) > 1)
+        fitted = st.is_pool_fitted(len(weights), tune, config.calibrate)
         arrays |= {
             "caption_share": np.array(share),
             "teacher_weights": np.array(list(weights.values())),
@@ -379,9 +380,8 @@ def _voter(manifest: Manifest, store: RunStore) -> Vote:
     logits, features = (_observation(files, ids, name) for name in ("logits", "features"))
     if logits is None or features is None:
         raise ConfigError(["filter.vote: the first teacher has no scores and features to vote by"])
-    row_of = {item_id: row for row, item_id in enumerate(ids)}
     bank = manifest.rows("train", MOST_NEIGHBOURS)
-    return by_neighbours(softmax(logits), features, bank, row_of, Lexicon(manifest.task))
+    return by_neighbours(softmax(logits), features, bank, Rows(ids), Lexicon(manifest.task))
 
 
 def _class_sentences(manifest: Manifest) -> list[str]:

@@ -9,7 +9,7 @@ N items, K classes, A attribute words.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +194,7 @@ def matcher(log_probs_NK: np.ndarray, measured_NA: np.ndarray | None = None) -> 
 
 def judge(
     captions: Iterable[Caption],
-    row_of: dict[str, int],
+    row_of: Mapping[str, int],
     swapper: Swapper,
     lexicon: Lexicon,
     matched: Match,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from captioning.contact_sheet import NUM_IMAGES, choose
+from captioning.rows import Rows
 from captioning.teachers.protocol import Files
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
@@ -125,7 +126,7 @@ def top_scores(
     with np.load(files.arrays) as observations:
         if "logits" not in observations:
             return {}
-        row_of = {item_id: row for row, item_id in enumerate(observations["ids"].tolist())}
+        row_of = Rows(observations["ids"].tolist())
         logits = observations["logits"]
     told = {}
     for item in items:

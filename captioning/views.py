@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from captioning.rows import Rows
 from captioning.teachers import catalogue
 from captioning.teachers.catalogue import TeacherConfig
 from captioning.teachers.protocol import Files
@@ -138,7 +139,7 @@ def _passes(
 def _abstains(files: Files, items: Sequence[Item]) -> np.ndarray:
     """Which images [N] the teacher gave no scores."""
     with np.load(files.arrays) as observations:
-        row_of = {item_id: row for row, item_id in enumerate(observations["ids"].tolist())}
+        row_of = Rows(observations["ids"].tolist())
         logits = observations["logits"][[row_of[item.id] for item in items]]
     return np.asarray(~np.isfinite(logits).all(axis=1))
 

@@ -62,20 +62,28 @@ class Hands(Protocol):
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything one teacher saw: arrays with a row an item, and how many images are new."""
+    """Everything one teacher saw: arrays with a row an item, and how many images are new.
+
+    `settings` are the teacher's: asking for them again may read its weights again.
+    """
 
     arrays: dict[str, np.ndarray]
     num_new: int
+    settings: str
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one teacher leaves: files, captions in item order, and a summary for the report."""
+    """What one teacher leaves: files, captions in item order, and a summary for the report.
+
+    `blocks` is where the unfinished look lay; `attributes` are the images'.
+    """
 
     files: list[Path]
     captions: list[Iterable[Caption]]
     summary: dict[str, Any]
     attributes: np.ndarray
+    blocks: Path
 
 
 def work(
@@ -99,7 +107,7 @@ def work(
     )
     attributes = seen.arrays[ATTRIBUTES] if measured_NA is None else measured_NA
     conclusion = teacher.conclude(manifest, {**seen.arrays, ATTRIBUTES: attributes})
-    _keep(manifest.items, seen, conclusion.logits_NK, teacher.settings, files)
+    _keep(manifest.items, seen, conclusion.logits_NK, files)
     left, captions = [files.arrays], [conclusion.captions]
     if files.said.is_file():
         left.append(files.said)
@@ -114,7 +122,8 @@ def work(
         "observations": files.arrays.name,
         "head_file": files.head.name if conclusion.head else None,
     }
-    return Work(left, captions, summary | conclusion.summary, attributes)
+    blocks = files.blocks(seen.settings)
+    return Work(left, captions, summary | conclusion.summary, attributes, blocks)
 
 
 def look_at_all(
@@ -135,9 +144,10 @@ def look_at_all(
     Raises:
         DiskError: a block that was done elsewhere does not appear here.
     """
-    before = observed_before(files, teacher.settings)
+    settings = teacher.settings
+    before = observed_before(files, settings)
     new_items = unseen(items, before)
-    blocks = blocks_of(new_items, files.blocks(teacher.settings), block_size)
+    blocks = blocks_of(new_items, files.blocks(settings), block_size)
     waiting = [block for block in blocks if not block.path.is_file()]
     num_seen = len(new_items) - sum(len(block.items) for block in waiting)
 
@@ -153,7 +163,7 @@ def look_at_all(
         _wait_for(waiting)
     new = _joined_blocks(blocks, len(new_items)) if blocks else {}
     _keep_said(items, files, blocks, bool(before))
-    return Seen(joined(items, before, new_items, new), len(new_items))
+    return Seen(joined(items, before, new_items, new), len(new_items), settings)
 
 
 def blocks_of(items: list[Item], folder: Path, block_size: int) -> list[Block]:
@@ -178,7 +188,31 @@ def look_at_block(
     if block.path.is_file():
         seen(len(block.items))
     else:
-        _save(_look(teacher, block.items, folder, with_attributes, seen), block)
+        _save(look(teacher, block.items, folder, with_attributes, seen), block)
+
+
+def look(
+    teacher: Teacher,
+    items: Sequence[Item],
+    folder: Path,
+    with_attributes: bool,
+    seen: Callable[[int], None],
+) -> Look:
+    """Returns what a teacher sees in items and says of them, a few at a time; nothing is saved."""
+    looks = []
+    for start in range(0, len(items), _AT_ONCE):
+        some = items[start : start + _AT_ONCE]
+        images = [open_image(folder / item.path) for item in some]
+        found = teacher.look(some, images)
+        if with_attributes:
+            measured = np.stack([measure(image) for image in images])
+            found = Look({**found.arrays, ATTRIBUTES: measured}, found.captions)
+        looks.append(found)
+        seen(len(some))
+    return Look(
+        {name: np.concatenate([each.arrays[name] for each in looks]) for name in looks[0].arrays},
+        tuple(caption for each in looks for caption in each.captions),
+    )
 
 
 def observed_before(files: Files, settings: str) -> dict[str, np.ndarray]:
@@ -240,12 +274,11 @@ def in_item_order(items: list[Item], *sources: Iterable[Caption]) -> Iterator[Ca
         yield caption if caption.index == index else _numbered(caption, index)
 
 
-def _keep(
-    items: list[Item], seen: Seen, logits_NK: np.ndarray | None, settings: str, files: Files
-) -> None:
+def _keep(items: list[Item], seen: Seen, logits_NK: np.ndarray | None, files: Files) -> None:
     """Writes observations.npz: what was seen, and class scores where there are any."""
     scores = {} if logits_NK is None else {"logits": logits_NK.astype(np.float32)}
-    about = {"ids": [item.id for item in items], "settings": settings, _SPOKE: files.said.is_file()}
+    ids = [item.id for item in items]
+    about = {"ids": ids, "settings": seen.settings, _SPOKE: files.said.is_file()}
     with atomic_path(files.arrays) as temporary:
         np.savez(temporary, **about, **scores, **seen.arrays)  # type: ignore[arg-type]
 
@@ -266,7 +299,7 @@ def _numbered(caption: Caption, index: int) -> Caption:
 
 
 def _here(teacher: Teacher) -> Hands:
-    def look(
+    def all_of(
         blocks: Sequence[Block],
         folder: Path,
         with_attributes: bool,
@@ -275,7 +308,7 @@ def _here(teacher: Teacher) -> Hands:
         for block in blocks:
             look_at_block(teacher, block, folder, with_attributes, seen)
 
-    return look
+    return all_of
 
 
 def _wait_for(blocks: list[Block]) -> None:
@@ -292,35 +325,12 @@ def _wait_for(blocks: list[Block]) -> None:
         list(missing[0].path.parent.iterdir())
 
 
-def _look(
-    teacher: Teacher,
-    block: Sequence[Item],
-    folder: Path,
-    with_attributes: bool,
-    seen: Callable[[int], None],
-) -> Look:
-    looks = []
-    for start in range(0, len(block), _AT_ONCE):
-        some = block[start : start + _AT_ONCE]
-        images = [open_image(folder / item.path) for item in some]
-        look = teacher.look(some, images)
-        if with_attributes:
-            measured = np.stack([measure(image) for image in images])
-            look = Look({**look.arrays, ATTRIBUTES: measured}, look.captions)
-        looks.append(look)
-        seen(len(some))
-    return Look(
-        {name: np.concatenate([look.arrays[name] for look in looks]) for name in looks[0].arrays},
-        tuple(caption for look in looks for caption in look.captions),
-    )
-
-
-def _save(look: Look, block: Block) -> None:
+def _save(found: Look, block: Block) -> None:
     """The captions first: a block counts once its arrays are there."""
-    if look.captions:
-        captions_io.save(look.captions, block.said)
+    if found.captions:
+        captions_io.save(found.captions, block.said)
     with atomic_path(block.path) as temporary:
-        np.savez(temporary, **look.arrays)  # type: ignore[arg-type]
+        np.savez(temporary, **found.arrays)  # type: ignore[arg-type]
 
 
 def _joined_blocks(blocks: list[Block], num_items: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,8 @@ from captioning.rules import Language
 from edgekd.extras import require
 from edgekd.store import room_for_temporary_files
 
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+# A letter of a script that puts no space between words.
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _CACHED = 1 << 14
 
 
@@ -38,7 +39,7 @@ class Languages:
 
     def _long_enough(self, text: str) -> bool:
         words = re.findall(r"[^\W\d_]+", text)
-        return len(words) >= self._rules.min_words or len(_UNSPACED.findall(text)) >= (
+        return len(words) >= self._rules.min_words or len(UNSPACED.findall(text)) >= (
             self._rules.min_words
         )
 

@@ -9,7 +9,6 @@ captioning/rules.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ import numpy as np
 from captioning.attributes import WORDS
 from captioning.caption_metrics import words
 from captioning.contradictions import Facts, Reader, Statement
-from captioning.languages import Languages
+from captioning.languages import UNSPACED, Languages
 from captioning.matching import Lexicon, Mentions
 from captioning.repeated import Repeated, jaccard
 from captioning.rules import Duplicates, Length, Rules
@@ -36,7 +35,6 @@ Vote = Callable[[list[Caption]], Sequence[float]]
 
 _CACHED = 1 << 12
 _BATCH = 256
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
 @dataclass
@@ -241,34 +239,6 @@ class QualityFilter:
         return "|".join(called)
 
 
-def filter_captions(
-    captions: Iterable[Caption],
-    measured: dict[str, np.ndarray],
-    lexicon: Lexicon,
-    *,
-    near_duplicate_jaccard: float,
-    min_attribute: float,
-    min_confidence: float,
-) -> Iterable[Caption]:
-    """Yields every caption by the rules that need no list of words, in the order given.
-
-    These are duplicates, words that contradict what was measured, and low confidence; else as
-    `QualityFilter`.
-    """
-    for item_id, group in groupby(captions, key=lambda caption: caption.item_id):
-        kept: list[Caption] = []
-        for caption in group:
-            mentions = lexicon.parse(caption.text)
-            reason = (
-                _same(caption, kept, lexicon, near_duplicate_jaccard)
-                or next(_contradictions(mentions, measured.get(item_id), min_attribute), None)
-                or _low_confidence(caption, min_confidence)
-            )
-            if reason is None:
-                kept.append(caption)
-            yield dataclasses.replace(caption, dropped=reason)
-
-
 def logical_consistency(violations: Mapping[str, int], judged: int) -> dict[str, Any]:
     """Returns how often captions broke a logical rule before any was dropped, the worst first.
 
@@ -285,7 +255,7 @@ def length_fault(text: str, rules: Length) -> str | None:
     """Returns what is wrong with a caption's length, or None."""
     if len(text) > rules.max_characters:
         return f"{len(text)} characters, at most {rules.max_characters}"
-    unspaced = len(_UNSPACED.findall(text))
+    unspaced = len(UNSPACED.findall(text))
     said = words(text)
     spaced = len(said) - unspaced
     if spaced < rules.min_words and unspaced < rules.min_unspaced_characters:
@@ -369,17 +339,6 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _rule(reason: str) -> str:
     return reason.split(":")[0]
-
-
-def _same(caption: Caption, kept: list[Caption], lexicon: Lexicon, threshold: float) -> str | None:
-    if any(caption.text == other.text for other in kept):
-        return "exact duplicate"
-    for other in kept:
-        # Two nearly equal sentences that name different classes are different evidence.
-        same_names = lexicon.parse(caption.text).classes == lexicon.parse(other.text).classes
-        if same_names and jaccard(caption.text, other.text) >= threshold:
-            return "near duplicate"
-    return None
 
 
 def _contradictions(

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from captioning.attributes import WORDS
-from captioning.matching import Lexicon
-from captioning.quality import filter_captions, jaccard
+from captioning.quality import QualityFilter
+from captioning.repeated import jaccard
+from captioning.rules import load_rules
 from edgekd.records import Caption, TaskSpec
 
-LEXICON = Lexicon(TaskSpec("test", ("cat", "dog", "orange")))
+TASK = TaskSpec("test", ("cat", "dog", "orange"))
 
 
 def caption(text: str, item: str = "a", confidence: float = 0.9) -> Caption:
@@ -26,26 +27,19 @@ def measured(**shares: float) -> dict[str, np.ndarray]:
 
 
 def reasons(captions: list[Caption], **shares: float) -> list[str | None]:
-    filtered = filter_captions(
-        captions,
-        measured(**shares),
-        LEXICON,
-        near_duplicate_jaccard=0.75,
-        min_attribute=0.03,
-        min_confidence=0.05,
+    return [c.dropped for c in filtered(captions, measured(**shares))]
+
+
+def filtered(captions: list[Caption], measured: dict[str, np.ndarray]) -> list[Caption]:
+    quality = QualityFilter(
+        TASK, load_rules(), near_duplicate_jaccard=0.75, min_attribute=0.03, min_confidence=0.05
     )
-    return [c.dropped for c in filtered]
+    return list(quality(captions, measured))
 
 
 def test_good_captions_are_kept_as_they_are() -> None:
     captions = [caption("A red cat."), caption("A photo of a dog.", "b")]
-    kept = list(
-        filter_captions(
-            captions, {}, LEXICON,
-            near_duplicate_jaccard=0.75, min_attribute=0.03, min_confidence=0.05,
-        )
-    )  # fmt: skip
-    assert kept == captions
+    assert filtered(captions, {}) == captions
 
 
 def test_an_exact_duplicate_of_the_same_image_goes() -> None:
@@ -113,11 +107,6 @@ def test_low_confidence() -> None:
 def test_the_inputs_are_left_unchanged_and_the_order_kept() -> None:
     captions = [caption("A cat.", item) for item in "aabb"]
     before = [dataclasses.replace(c) for c in captions]
-    result = list(
-        filter_captions(
-            captions, {}, LEXICON,
-            near_duplicate_jaccard=0.75, min_attribute=0.03, min_confidence=0.05,
-        )
-    )  # fmt: skip
+    result = filtered(captions, {})
     assert captions == before
     assert [c.item_id for c in result] == list("aabb")

@@ -139,8 +139,38 @@ class Family:
         return context
 
 
-class Blip(Family):
-    """BLIP: a ViT, and a BERT that reads its states. A prompt is the beginning of the caption."""
+class _Beginning(Family):
+    """A prompt is the beginning of the caption."""
+
+    def scored_prompt(self, prompts: Sequence[str]) -> str:
+        """None: the sentence of a class is the whole caption."""
+        return ""
+
+    def said(self, prompt: str, tokens: Sequence[int]) -> str:
+        text = super().said(prompt, tokens)
+        return f"{prompt.strip()} {text}".strip() if text else ""
+
+
+class _ReadsStates(Family):
+    """An encoder's states lie before a decoder, under transformers' own names for both."""
+
+    def _passed(
+        self,
+        context: Context,
+        tokens_BN: torch.Tensor,
+        positions_BN: torch.Tensor | None,
+        mask_B1NM: torch.Tensor | None,
+    ) -> Any:
+        return self.model(
+            decoder_input_ids=tokens_BN,
+            encoder_outputs=BaseModelOutput(last_hidden_state=context.memory),
+            use_cache=True,
+            **{self._cache_key: context.cache},
+        )
+
+
+class Blip(_Beginning):
+    """BLIP: a ViT, and a BERT that reads its states."""
 
     forks = True
 
@@ -169,14 +199,6 @@ class Blip(Family):
             **{self._cache_key: context.cache},
         )
 
-    def scored_prompt(self, prompts: Sequence[str]) -> str:
-        """None: the sentence of a class is the whole caption."""
-        return ""
-
-    def said(self, prompt: str, tokens: Sequence[int]) -> str:
-        text = super().said(prompt, tokens)
-        return f"{prompt.strip()} {text}".strip() if text else ""
-
     def _beginning(self, prompt: str) -> list[int]:
         tokens = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         return [self.model.config.text_config.bos_token_id, *tokens]
@@ -189,7 +211,7 @@ class Blip(Family):
         return {self.model.config.text_config.sep_token_id}
 
 
-class Florence2(Family):
+class Florence2(_ReadsStates):
     """Florence-2: the image and a task make the encoder's states, BART's decoder reads them."""
 
     prompts = ("<CAPTION>", "<DETAILED_CAPTION>")
@@ -221,20 +243,6 @@ class Florence2(Family):
         tokens = torch.tensor([ids], device=self.model.device)
         return self._of(self.model.get_input_embeddings()(tokens))
 
-    def _passed(
-        self,
-        context: Context,
-        tokens_BN: torch.Tensor,
-        positions_BN: torch.Tensor | None,
-        mask_B1NM: torch.Tensor | None,
-    ) -> Any:
-        return self.model(
-            decoder_input_ids=tokens_BN,
-            encoder_outputs=BaseModelOutput(last_hidden_state=context.memory),
-            use_cache=True,
-            **{self._cache_key: context.cache},
-        )
-
     def never_said(self, size: int) -> list[int]:
         """Places and marks of other tasks too: none is a word."""
         marks = set(self.tokenizer.get_added_vocab().values()) - self.ends
@@ -249,7 +257,7 @@ class Florence2(Family):
         return self._started([start, *([] if forced is None else [forced])], len(embeds), memory)
 
 
-class EncoderDecoder(Family):
+class EncoderDecoder(_Beginning, _ReadsStates):
     """An image encoder with a language model that reads its states, such as ViT with GPT-2."""
 
     def contexts(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Iterator[Context]:
@@ -271,28 +279,6 @@ class EncoderDecoder(Family):
             "no_image: text, and this encoder with a decoder has no language model of its own. "
             "Expected: no_image: blank"
         )
-
-    def _passed(
-        self,
-        context: Context,
-        tokens_BN: torch.Tensor,
-        positions_BN: torch.Tensor | None,
-        mask_B1NM: torch.Tensor | None,
-    ) -> Any:
-        return self.model(
-            decoder_input_ids=tokens_BN,
-            encoder_outputs=BaseModelOutput(last_hidden_state=context.memory),
-            use_cache=True,
-            **{self._cache_key: context.cache},
-        )
-
-    def scored_prompt(self, prompts: Sequence[str]) -> str:
-        """None: the sentence of a class is the whole caption."""
-        return ""
-
-    def said(self, prompt: str, tokens: Sequence[int]) -> str:
-        text = super().said(prompt, tokens)
-        return f"{prompt.strip()} {text}".strip() if text else ""
 
     def _ends(self) -> set[int]:
         own: int | None = getattr(self.model.config.decoder, "eos_token_id", None)

@@ -19,7 +19,7 @@ import numpy as np
 from captioning.attributes import ATTRIBUTES, WORDS
 from captioning.bleu import self_bleu
 from captioning.matching import Lexicon
-from edgekd.metrics import wilson_interval
+from edgekd.metrics import unit, wilson_interval
 from edgekd.records import Caption, TaskSpec
 
 Embed = Callable[[list[str]], np.ndarray]
@@ -111,9 +111,9 @@ def dispersion(vectors_NE: np.ndarray) -> float:
     if count < 2:
         return math.nan
     vectors = np.asarray(vectors_NE, dtype=np.float64)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    units = unit(vectors)
     # All pairs at once: |sum of units|**2 is N plus the cosines of all ordered pairs.
-    cosines = (np.square(unit.sum(axis=0)).sum() - np.square(unit).sum()) / (count * (count - 1))
+    cosines = (np.square(units.sum(axis=0)).sum() - np.square(units).sum()) / (count * (count - 1))
     return float(1 - cosines)
 
 

@@ -18,7 +18,7 @@ from captioning import lists
 from captioning.teachers.chat_format import Answer
 from captioning.text_models import TextModel
 from edgekd import names
-from edgekd.errors import DataError, SchemaError, UsageError, closest
+from edgekd.errors import DataError, SchemaError, UsageError, closest, one_line
 from edgekd.names import spoken
 from edgekd.progress import Progress, silent
 from edgekd.store import write_text
@@ -115,7 +115,7 @@ def load(path: Path) -> Descriptions:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as YAML ({_one_line(error)})") from error
+        raise DataError(f"{path}: not readable as YAML ({one_line(error)})") from error
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected 'schema' and 'descriptions', found {_kind(values)}")
     if values.get("schema") != SCHEMA:
@@ -238,7 +238,3 @@ def _checked(path: Path, name: str, value: Any) -> tuple[str, ...]:
 def _kind(value: Any) -> str:
     kinds = {"NoneType": "nothing", "dict": "keys and values", "list": "a list", "str": "a text"}
     return kinds.get(type(value).__name__, f"{value!r}"[:60])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

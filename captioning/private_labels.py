@@ -20,6 +20,7 @@ import pydantic
 
 from edgekd.config import Section
 from edgekd.errors import ConfigError, UsageError
+from edgekd.metrics import unit
 from edgekd.store import digest
 
 ABSTAINS = -1
@@ -284,5 +285,4 @@ def _check(
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype=np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return unit(np.asarray(vectors, dtype=np.float64))

@@ -25,7 +25,7 @@ from captioning.languages import UNSPACED, Languages
 from captioning.matching import Lexicon, Mentions
 from captioning.repeated import Repeated, jaccard
 from captioning.rules import Duplicates, Length, Rules
-from edgekd.metrics import wilson_interval
+from edgekd.metrics import unit, wilson_interval
 from edgekd.records import Caption, TaskSpec
 
 Embed = Callable[[list[str]], np.ndarray]
@@ -95,7 +95,7 @@ class QualityFilter:
         self._mentions = lru_cache(_CACHED)(lexicon.parse)
         self._measured = _measured_values(rules)
         self._topics = topics
-        self._topics_TE = _unit(topics.embed(topics.sentences)) if topics else None
+        self._topics_TE = unit(topics.embed(topics.sentences)) if topics else None
 
     def __call__(
         self, captions: Iterable[Caption], measured: Mapping[str, np.ndarray]
@@ -189,7 +189,7 @@ class QualityFilter:
         asked = [one for one in judged if one.reason is None and not one.read.mentions.classes]
         if not asked:
             return
-        texts_NE = _unit(self._topics.embed([one.caption.text for one in asked]))
+        texts_NE = unit(self._topics.embed([one.caption.text for one in asked]))
         nearest_N = (texts_NE @ self._topics_TE.T).max(axis=1)
         for one, similarity in zip(asked, nearest_N.tolist(), strict=True):
             if similarity < self._rules.limits.off_topic.min_similarity:
@@ -331,10 +331,6 @@ def _repeated_share(said: list[str]) -> float:
             repeated += run if run == period else int(run > period)
         most = max(most, repeated)
     return most / len(said)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _rule(reason: str) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from captioning.glossary import senses
-from edgekd.metrics import softmax
+from edgekd.metrics import softmax, unit
 
 Embed = Callable[[list[str]], np.ndarray]
 """Texts to unit vectors [N, E], as `SentenceEncoder.encode`."""
@@ -104,7 +104,7 @@ def scores(
     if known is None or len(known.captions_M) == 0:
         return total_NG
     mean_D = known.images.features_ND.mean(axis=0)
-    alike_NM = _unit(images.features_ND - mean_D) @ _unit(known.images.features_ND - mean_D).T
+    alike_NM = unit(images.features_ND - mean_D) @ unit(known.images.features_ND - mean_D).T
     weights_NM = softmax(alike_NM, settings.look)
     near_GM = gallery_GE @ gallery_GE[known.captions_M].T
     near_GM[known.captions_M[None, :] == np.arange(len(gallery_GE))[:, None]] = -np.inf
@@ -136,7 +136,7 @@ def caption_vectors(texts: Sequence[str], embed: Embed, definitions: float = 0.7
         for row, (start, end) in enumerate(pairwise(ends)):
             if end > start:
                 vectors[row] += definitions * embedded[start:end].mean(axis=0)
-    return _unit(vectors)
+    return unit(vectors)
 
 
 def glosses(text: str) -> list[str]:
@@ -192,7 +192,7 @@ def choose(
 
 def _names(images: Images, captions: Gallery, source_1000E: np.ndarray, hubs: float) -> np.ndarray:
     """ConSE's cosines less the hubs, an image's in units of their own spread [N, G]."""
-    vectors_NE = _unit(softmax(images.imagenet_N1000) @ source_1000E)
+    vectors_NE = unit(softmax(images.imagenet_N1000) @ source_1000E)
     fit_NG = vectors_NE @ captions.vectors_GE.T - hubs * captions.hubs_G
     centred_NG = fit_NG - fit_NG.mean(axis=1, keepdims=True)
     return np.asarray(centred_NG / np.maximum(fit_NG.std(axis=1, keepdims=True), 1e-9))
@@ -221,7 +221,3 @@ def _ratio(values_GX: np.ndarray) -> np.ndarray:
 
 def _exponential(near_GM: np.ndarray, temperature: float) -> np.ndarray:
     return np.exp((near_GM - 1) / temperature)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))

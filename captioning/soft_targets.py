@@ -19,7 +19,7 @@ import numpy as np
 
 from captioning.attributes import WORDS, split
 from captioning.matching import Lexicon, Mentions
-from edgekd.metrics import negative_log_likelihood, softmax
+from edgekd.metrics import negative_log_likelihood, softmax, unit
 from edgekd.records import Caption
 
 FIRST_NAME_WEIGHT = 0.7
@@ -225,8 +225,7 @@ def spread_over_neighbours(
 
 
 def _unit(features_ND: np.ndarray) -> np.ndarray:
-    wide = features_ND.astype(np.float32)
-    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))
+    return unit(features_ND.astype(np.float32))
 
 
 def _named(mentions: Mentions, num_classes: int) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from captioning.teachers.protocol import Brief, Files, Teacher
 from edgekd import targets_file
 from edgekd.errors import ConfigError, DataError
 from edgekd.manifest import Manifest
-from edgekd.metrics import softmax
+from edgekd.metrics import softmax, unit
 from edgekd.names import spoken
 from edgekd.progress import Progress, silent
 from edgekd.records import Caption, SoftTargets
@@ -438,7 +438,7 @@ def _by_meaning(
                 looks = [f"{spoken(name)}, {text}" for text in descriptions.get(name, ())]
                 if looks:
                     classes[row] = (classes[row] + encoder.encode(looks).mean(axis=0)) / 2
-            state["classes"] = classes / np.linalg.norm(classes, axis=1, keepdims=True)
+            state["classes"] = unit(classes)
         similarity = state["encoder"].encode([text]) @ state["classes"].T
         return softmax(similarity, temperature=0.05)[0]
 

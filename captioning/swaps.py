@@ -20,7 +20,7 @@ from captioning.inflections import plurals, singulars
 from captioning.matching import Lexicon, Mentions, Span, composed
 from captioning.soft_targets import FIRST_NAME_WEIGHT
 from edgekd.errors import DataError, UsageError
-from edgekd.metrics import negative_log_likelihood, share
+from edgekd.metrics import negative_log_likelihood, share, unit
 from edgekd.names import spoken
 from edgekd.records import Caption, TaskSpec
 from edgekd.store import digest
@@ -160,8 +160,8 @@ def likeness_by_targets(values_NK: np.ndarray) -> np.ndarray:
 def likeness_by_text(task: TaskSpec, encode: Callable[[list[str]], np.ndarray]) -> np.ndarray:
     """Returns the cosines of the class names [K, K]; `encode` as `SentenceEncoder.encode`."""
     vectors = encode([f"a photo of a {spoken(name)}" for name in task.classes])
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit @ unit.T
+    units = unit(vectors)
+    return units @ units.T
 
 
 def match(

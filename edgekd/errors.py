@@ -79,3 +79,8 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Returns " Closest: 'x'." for the known name most like `name`, or an empty string."""
     matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return f" Closest: '{matches[0]}'." if matches else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Returns what an error of a library says, on one line and not much of it."""
+    return " ".join(str(error).split())[:200]

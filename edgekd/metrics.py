@@ -41,6 +41,12 @@ def wilson_interval(num_right: float, num_all: int) -> tuple[float, float]:
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors [..., D] of length 1, of the dtype they came in; a zero vector stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-12))
+
+
 def share(true_N: np.ndarray) -> dict[str, Any] | None:
     """Returns {value, low, high, n} of the True ones with a Wilson interval; None for no items."""
     if len(true_N) == 0:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgekd.confidence import Confidence
-from edgekd.errors import DataError, EdgeKDError, SchemaError
+from edgekd.errors import DataError, EdgeKDError, SchemaError, one_line
 from edgekd.records import Preprocess, TensorSpec
 
 SCHEMA = 1
@@ -208,7 +208,7 @@ def _reason(path: Path, error: Exception) -> str:
         return _too_large(f"{int(found.group()):,} pixels" if found else "a decompression bomb")
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    text = " ".join(str(error).split())[:200]
+    text = one_line(error)
     plain = isinstance(error, OSError | ValueError | SyntaxError) and text
     told = text if plain else f"{type(error).__name__}: {text}".removesuffix(": ")
     return f"cannot be read as an image ({told})"

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from captioning.teachers import pixels
+from captioning.teachers.local_weights import what_failed
 from captioning.teachers.pixels import Pixels
 from captioning.teachers.quiet import quiet
 from edgekd import runtimes
@@ -188,7 +189,7 @@ def _timm_folder(path: Path) -> Any:
     try:
         return timm.create_model(f"local-dir:{path}", pretrained=True)
     except Exception as error:  # unknown architecture, missing or other weights
-        raise WeightsError(f"{path}: timm cannot load it ({_one_line(error)})") from error
+        raise WeightsError(f"{path}: timm cannot load it ({what_failed(error)})") from error
 
 
 def _timm_checkpoint(path: Path, architecture: str | None) -> Any:
@@ -208,7 +209,7 @@ def _timm_checkpoint(path: Path, architecture: str | None) -> Any:
         network = timm.create_model(name, num_classes=_num_classes(name, tensors))
         network.load_state_dict(tensors)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: not the weights of a {name} ({_one_line(error)})") from error
+        raise WeightsError(f"{path}: not the weights of a {name} ({what_failed(error)})") from error
     return network
 
 
@@ -235,7 +236,9 @@ def _read(path: Path, act: Callable[[], Any]) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return act()
     except Exception as error:  # pickle, zip and safetensors raise their own
-        raise WeightsError(f"{path}: not readable as a checkpoint ({_one_line(error)})") from error
+        raise WeightsError(
+            f"{path}: not readable as a checkpoint ({what_failed(error)})"
+        ) from error
 
 
 def _num_classes(name: str, tensors: dict[str, Any]) -> int:
@@ -257,7 +260,7 @@ def _transformers(path: Path, preprocess: Preprocess | None) -> tuple[Any, Pixel
             )
     except Exception as error:  # on bad bytes safetensors raises its own
         raise WeightsError(
-            f"{path}: not readable as a transformers image classifier ({_one_line(error)})"
+            f"{path}: not readable as a transformers image classifier ({what_failed(error)})"
         ) from error
     lacking = sorted(about["missing_keys"]) + [str(key) for key in about["mismatched_keys"]]
     if lacking:
@@ -280,7 +283,7 @@ def _processor(path: Path) -> Any:
         )
     except Exception as error:  # missing, or of a class that is not there
         raise WeightsError(
-            f"{path}: no image processor ({_one_line(error)}). Expected a preprocessor_config.json, "
+            f"{path}: no image processor ({what_failed(error)}). Expected a preprocessor_config.json, "
             "or caption.teacher.preprocess in the config"
         ) from error
 
@@ -322,10 +325,6 @@ def _channels_found(spec: TensorSpec) -> TensorSpec:
 
 def _cannot_run(path: Path, size: tuple[int, ...], error: Exception) -> str:
     return (
-        f"{path}: it cannot run on images of {size[0]} x {size[1]} pixels ({_one_line(error)}). "
+        f"{path}: it cannot run on images of {size[0]} x {size[1]} pixels ({what_failed(error)}). "
         "Set the size it was made for in caption.teacher.preprocess"
     )
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

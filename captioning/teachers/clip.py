@@ -25,6 +25,7 @@ from captioning.teachers.protocol import Brief, Conclusion, Look
 from edgekd.config import Section
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
+from edgekd.metrics import unit
 from edgekd.names import spoken
 from edgekd.records import Item, TaskSpec
 from edgekd.store import digest, file_sha256
@@ -156,12 +157,8 @@ def _texts(
 
 
 def _class_vector(groups: list[list[str]], model: ClipModel) -> np.ndarray:
-    means = [_unit(model.texts(group).astype(np.float64).mean(axis=0)) for group in groups]
-    return _unit(np.mean(means, axis=0))
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
+    means = [unit(model.texts(group).astype(np.float64).mean(axis=0)) for group in groups]
+    return unit(np.mean(means, axis=0))
 
 
 def _logits(features_ND: np.ndarray, classes_KD: np.ndarray, block: int = 8192) -> np.ndarray:

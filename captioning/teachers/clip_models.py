@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from captioning.teachers.local_weights import LocalWeights, weights_in
+from captioning.teachers.local_weights import LocalWeights, weights_in, what_failed
 from captioning.teachers.quiet import quiet
 from edgekd.errors import EdgeKDError, WeightsError, closest
 from edgekd.extras import require
@@ -158,7 +158,7 @@ def _of_transformers(folder: Path, device: str) -> ClipModel:
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # safetensors and tokenizers raise their own
-            fault = f"{folder}: transformers cannot load it ({_one_line(error)})"
+            fault = f"{folder}: transformers cannot load it ({what_failed(error)})"
             raise WeightsError(fault) from error
     if not hasattr(network, "get_image_features") or not hasattr(network, "logit_scale"):
         raise WeightsError(
@@ -227,28 +227,24 @@ def _cannot_load(name: str, pretrained: str | None, error: Exception) -> str:
     """One line for what open_clip says, which may list all it knows."""
     open_clip = require("open_clip", "captioning")
     if name.startswith(_LOCAL):
-        return f"{name.removeprefix(_LOCAL)}: open_clip cannot load it ({_one_line(error)})"
+        return f"{name.removeprefix(_LOCAL)}: open_clip cannot load it ({what_failed(error)})"
     if name.startswith(_HUB):
-        return f"open_clip: '{name}' cannot be loaded ({_one_line(error)}). {_OFFLINE}"
+        return f"open_clip: '{name}' cannot be loaded ({what_failed(error)}). {_OFFLINE}"
     if open_clip.get_model_config(name) is None:
         near = closest(name, open_clip.list_models())
         return f"open_clip: no architecture '{name}'.{near} Or name a local folder"
     tags = open_clip.list_pretrained_tags_by_model(name)
     if Path(str(pretrained)).is_file():
-        return f"{pretrained}: not the weights of a {name} ({_one_line(error)})"
+        return f"{pretrained}: not the weights of a {name} ({what_failed(error)})"
     if pretrained not in tags:
         return (
             f"open_clip: '{pretrained}' is no file and no tag of {name}.{closest(str(pretrained), tags)}"
             f" Its tags: {', '.join(tags) or 'none'}"
         )
-    return f"open_clip: {name} '{pretrained}' cannot be loaded ({_one_line(error)}). {_OFFLINE}"
+    return f"open_clip: {name} '{pretrained}' cannot be loaded ({what_failed(error)}). {_OFFLINE}"
 
 
 _OFFLINE = (
     "Where the hub cannot be reached, set caption.teacher.model to a local folder with "
     "open_clip_config.json and its weights, or caption.teacher.pretrained to a local file"
 )
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

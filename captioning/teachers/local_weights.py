@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edgekd.errors import one_line
 from edgekd.store import file_sha256
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "open_clip_pytorch_model*.bin")
@@ -44,6 +45,11 @@ class LocalWeights:
             "size_bytes": sum(file.stat().st_size for file in self.files),
             "used": used,
         }
+
+
+def what_failed(error: Exception) -> str:
+    """Returns the kind of error with which a library refused such files, and what it says."""
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def weights_in(folder: Path) -> tuple[Path, ...]:

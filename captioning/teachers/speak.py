@@ -15,7 +15,7 @@ from captioning.sentences import SentenceEncoder
 from captioning.teachers.composed import MOST_TO_FIT, NamesHead, fit_names
 from captioning.teachers.protocol import Brief, caption_seed
 from edgekd.manifest import Manifest
-from edgekd.metrics import softmax
+from edgekd.metrics import softmax, unit
 from edgekd.names import spoken
 from edgekd.records import Caption
 from edgekd.weights import WeightsFile
@@ -85,7 +85,7 @@ def source_vectors(text_encoder: Path | None, synonyms: bool, glosses: bool) -> 
     total = np.stack([flat[a:b].mean(axis=0) + flat[a] for a, b in pairwise(bounds)])
     if glosses:
         total += encoder.encode([f"{sense.words[0]}: {sense.definition}" for sense in known])
-    return total / np.linalg.norm(total, axis=1, keepdims=True)
+    return unit(total)
 
 
 def _class_vector(
@@ -107,4 +107,4 @@ def _class_vector(
     if described:
         looks = encoder.encode([f"{words[0]}, {text}" for text in described])
         total = total + looks.mean(axis=0)
-    return total / np.linalg.norm(total)
+    return unit(total)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from captioning.teachers.quiet import quiet
-from edgekd.errors import UsageError, WeightsError
+from edgekd.errors import UsageError, WeightsError, one_line
 from edgekd.preprocess import open_image
 from edgekd.sources import images_under
 
@@ -55,9 +55,8 @@ def thin_folder(
             whole = AutoModelForImageClassification.from_pretrained(model, local_files_only=True)
             processor = AutoImageProcessor.from_pretrained(model, local_files_only=True)
     except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
         raise WeightsError(
-            f"{model}: no image classifier that transformers saved with its processor ({why})"
+            f"{model}: no image classifier that transformers saved with its processor ({one_line(error)})"
         ) from error
     whole.eval()
     with torch.inference_mode():

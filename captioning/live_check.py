@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from captioning import stage
+from captioning import stage, views
 from captioning.rows import Rows
 from captioning.teachers import catalogue, looking
 from captioning.teachers.configs import VisionServerConfig
@@ -25,7 +25,7 @@ from captioning.teachers.protocol import Files, Teacher
 from edgekd.errors import DataError
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
-from edgekd.preprocess import normalized, open_image, resized
+from edgekd.preprocess import open_image, resized
 from edgekd.progress import Progress, silent
 from edgekd.records import Item
 from edgekd.store import RunStore, digest, file_sha256
@@ -182,8 +182,6 @@ def _scored_again(
     loaded = catalogue.load_module(section, files.head) if catalogue.exportable(section) else None
     if loaded is None:
         return
-    import torch
-
     network, preprocess = loaded
     with np.load(files.arrays) as stored:
         logits = stored["logits"][_rows(stored["ids"].tolist(), items)]
@@ -191,13 +189,8 @@ def _scored_again(
     some = [item for item, speaks in zip(items, spoken, strict=True) if speaks]
     if not some:
         return
-    live = []
-    for item in some:
-        pixels = resized(open_image(folder / item.path), preprocess)
-        image = torch.from_numpy(normalized(pixels[None], preprocess)).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            live.append(network(image)[0].float().cpu().numpy())
-    was, now = softmax(logits[spoken]), softmax(np.stack(live))
+    pixels = np.stack([resized(open_image(folder / item.path), preprocess) for item in some])
+    was, now = softmax(logits[spoken]), softmax(views.answers(network, pixels, preprocess))
     what = (teacher, "probabilities", f"captions/{files.arrays.name}")
     yield _difference(what, was, now, _TOLERANCE_SCORES, some)
 

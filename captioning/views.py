@@ -8,7 +8,7 @@ N images, V views, C candidates, R rows of views, K classes, H W height and widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from edgekd.machine import best_device
 from edgekd.metrics import softmax
 from edgekd.preprocess import normalized, open_image, resized
 from edgekd.progress import Progress
-from edgekd.records import Item
+from edgekd.records import Item, Preprocess
 from edgekd.store import RunStore, atomic_path, digest, file_sha256
 from edgekd.views_file import Layout
 
@@ -77,7 +77,8 @@ def look(
     if loaded is None:
         raise ConfigError([f"targets.views: {_cannot(config)}"])
     network, preprocess = loaded
-    network = network.to(best_device())
+    device = best_device()
+    network = network.to(device)
     per_image = layout.num_candidates * layout.num_views
     found: np.ndarray | None = None
     key = digest([file_sha256(files.head), config.model_dump(mode="json"), drawn])[:16]
@@ -89,7 +90,7 @@ def look(
                 _views_of(start + n, item, folder, preprocess, layout, make_view)
                 for n, item in enumerate(block)
             ]
-            logits = _answers(network, np.concatenate(parts), preprocess)
+            logits = answers(network, np.concatenate(parts), preprocess, device)
             with atomic_path(path) as temporary, temporary.open("wb") as stream:
                 np.save(stream, logits)
         logits = np.load(path)
@@ -105,8 +106,31 @@ def look(
     return found.reshape(len(layout), -1)
 
 
+def answers(
+    network: Any, pixels_RHWC: np.ndarray, preprocess: Preprocess, device: str = "cpu"
+) -> np.ndarray:
+    """Returns what a network for export says of resized pictures (uint8), logits float32 [R, K].
+
+    The network lies on `device`.
+    """
+    import torch
+
+    found = []
+    for start in range(0, len(pixels_RHWC), _AT_ONCE):
+        some = normalized(pixels_RHWC[start : start + _AT_ONCE], preprocess)
+        images = torch.from_numpy(some).permute(0, 3, 1, 2).to(device)
+        with torch.inference_mode():
+            found.append(network(images).float().cpu().numpy())
+    return np.concatenate(found)
+
+
 def _views_of(
-    image: int, item: Item, folder: Path, preprocess: Any, layout: Layout, make_view: MakeView
+    image: int,
+    item: Item,
+    folder: Path,
+    preprocess: Preprocess,
+    layout: Layout,
+    make_view: MakeView,
 ) -> np.ndarray:
     """Pixels [C * V, H, W, 3] of an image's views, at the teacher's size."""
     pixels = resized(open_image(folder / item.path), preprocess)
@@ -117,23 +141,6 @@ def _views_of(
             for view in range(layout.num_views)
         ]
     )
-
-
-def _answers(network: Any, pixels_RHWC: np.ndarray, preprocess: Any) -> np.ndarray:
-    import torch
-
-    device = next(network.parameters()).device
-    return np.concatenate(list(_passes(torch, network, pixels_RHWC, preprocess, device)))
-
-
-def _passes(
-    torch: Any, network: Any, pixels_RHWC: np.ndarray, preprocess: Any, device: Any
-) -> Iterator[np.ndarray]:
-    for start in range(0, len(pixels_RHWC), _AT_ONCE):
-        some = normalized(pixels_RHWC[start : start + _AT_ONCE], preprocess)
-        images = torch.from_numpy(some).permute(0, 3, 1, 2).to(device)
-        with torch.inference_mode():
-            yield network(images).float().cpu().numpy()
 
 
 def _abstains(files: Files, items: Sequence[Item]) -> np.ndarray:

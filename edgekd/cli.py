@@ -137,13 +137,10 @@ def validate(config: RunOrConfig, set_: Set = None, as_json: Json = False) -> No
 
     Example: `edgekd validate edgekd.yaml`
     """
-    from edgekd import config as configs
     from edgekd import manifest, pipeline
-    from edgekd.run_config import RunConfig
     from edgekd.stages import read_data
 
-    values = configs.apply_overrides(configs.read_run(config), set_ or [])
-    parsed = configs.parse(RunConfig, values, str(config))
+    parsed = _read(config, set_)
     built = read_data(parsed)
     counts = built.counts()
     shown = {
@@ -181,10 +178,7 @@ def run(
 
     Example: `edgekd run edgekd.yaml --set distill.steps=3000`
     """
-    from edgekd import config as configs
-
-    values = configs.apply_overrides(configs.read_run(config), set_ or [])
-    _run(values, str(config), until, out, dry_run, as_json)
+    _run(_read(config, set_, out), until, dry_run, as_json)
 
 
 @app.command()
@@ -323,7 +317,8 @@ def demo(
     source = assets.configs_dir() / "demo.yaml"
     values = configs.read_yaml(source)
     values["data"]["folder"] = str(folder)
-    _run(configs.apply_overrides(values, set_ or []), str(source), until, out, False, as_json)
+    parsed = _parsed(configs.apply_overrides(values, set_ or []), str(source), out)
+    _run(parsed, until, False, as_json)
 
 
 @app.command()
@@ -518,12 +513,10 @@ def describe(
     """
     from captioning import descriptions
     from captioning.text_models import text_model
-    from edgekd import config as configs
     from edgekd import manifest as manifests
     from edgekd.display import Display
 
-    values = configs.apply_overrides(configs.read_run(config), set_ or [])
-    parsed = _parsed(values, str(config), None)
+    parsed = _read(config, set_)
     target = out or parsed.caption.descriptions
     if parsed.caption.text_model is None or target is None:
         missing = "caption.text_model in the config" if target is not None else "--out FILE"
@@ -596,8 +589,7 @@ def private_labels(
     from edgekd import manifest as manifests
     from edgekd.display import Display
 
-    values = configs.apply_overrides(configs.read_run(config), set_ or [])
-    parsed = _parsed(values, str(config), None)
+    parsed = _read(config, set_)
     teacher = parsed.caption.teacher
     if not isinstance(teacher, ComposedTeacherConfig):
         raise UsageError(
@@ -638,18 +630,10 @@ def prompts_show(
     _say(values, as_json, showing.text(values))
 
 
-def _run(
-    values: dict[str, Any],
-    source: str,
-    until: str | None,
-    out: Path | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def _run(config: RunConfig, until: str | None, dry_run: bool, as_json: bool) -> None:
     from edgekd import pipeline
     from edgekd.display import Display
 
-    config = _parsed(values, source, out)
     if dry_run:
         _print_plan(config, until, (), as_json)
         return
@@ -671,12 +655,10 @@ def _run_up_to(
     as_json: bool,
 ) -> None:
     """One stage command: what is missing up to its last stage, and no stage that it does not need."""
-    from edgekd import config as configs
     from edgekd import pipeline, printing
     from edgekd.display import Display
 
-    values = configs.apply_overrides(configs.read_run(path), set_ or [])
-    config = _parsed(values, str(path), out)
+    config = _read(path, set_, out)
     until, skip = pipeline.VERBS[verb]
     if dry_run:
         _print_plan(config, until, skip, as_json)
@@ -690,11 +672,10 @@ def _run_up_to(
 def _try_captions(
     path: Path, set_: list[str] | None, out: Path | None, page: Path | None, as_json: bool
 ) -> None:
-    from edgekd import config as configs
     from edgekd import trial
     from edgekd.display import Display
 
-    config = _parsed(configs.apply_overrides(configs.read_run(path), set_ or []), str(path), out)
+    config = _read(path, set_, out)
     with Display() as display:
         display.stage_started("trial", 1, 1)
         values = trial.run(config, page, display.stage_progress)
@@ -705,12 +686,11 @@ def _check_targets(
     path: Path, set_: list[str] | None, out: Path | None, num_images: int, as_json: bool
 ) -> int:
     from captioning import live_check
-    from edgekd import config as configs
     from edgekd import extras, manifest, printing
     from edgekd.display import Display
     from edgekd.store import RunStore
 
-    config = _parsed(configs.apply_overrides(configs.read_run(path), set_ or []), str(path), out)
+    config = _read(path, set_, out)
     store = RunStore(config.folder)
     if not store.path("targets", "targets.npz").is_file():
         raise UsageError(f"{config.folder}: no targets yet. First: edgekd caption {path}")
@@ -741,16 +721,22 @@ def _judge_captions(
     answers: Path | None,
     as_json: bool,
 ) -> None:
-    from edgekd import config as configs
     from edgekd import sheets
 
-    config = _parsed(configs.apply_overrides(configs.read_run(path), set_ or []), str(path), out)
+    config = _read(path, set_, out)
     if sheet is not None:
         values = sheets.draw(config, sheet, num_captions)
         _say(values, as_json, sheets.drawn_text(values, config.folder))
     elif answers is not None:
         values = sheets.read(config, answers)
         _say(values, as_json, sheets.answers_text(values, config.folder))
+
+
+def _read(path: Path, set_: list[str] | None, out: Path | None = None) -> RunConfig:
+    """The config in a file, or of a run folder, with what `--set` and `--out` say."""
+    from edgekd import config as configs
+
+    return _parsed(configs.apply_overrides(configs.read_run(path), set_ or []), str(path), out)
 
 
 def _parsed(values: dict[str, Any], source: str, out: Path | None) -> RunConfig:

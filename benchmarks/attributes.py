@@ -8,14 +8,13 @@ drawn lies within what people would call so, not at the measure's own centres.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchmarks import results_file
+from benchmarks import arguments, results_file
 from captioning.attributes import ATTRIBUTES, measure, split
 
 CLAIM = (
@@ -45,10 +44,7 @@ ASKED = ("colour", "brightness", "texture", "shape", "size", "setting")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = arguments.parser(__doc__)
     parser.add_argument("--images", type=int, default=300, help="drawn for each attribute and seed")
     words = parser.parse_args()
     found = {name: [_right(name, words.images, seed) for seed in words.seeds] for name in ASKED}

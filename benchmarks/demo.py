@@ -9,13 +9,10 @@ not kept.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from benchmarks import results_file, runs
+from benchmarks import arguments, results_file, runs
 from edgekd import assets, initial
 from edgekd.store import file_sha256
 
@@ -34,24 +31,20 @@ SCREEN: runs.Changes = {"distill": {"steps": 300}, "prune": {"recovery_steps": 1
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    parser = arguments.parser(
+        __doc__, out="folder of the runs", screen="one seed, a quarter of the steps"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--screen", action="store_true", help="one seed, a quarter of the steps")
-    arguments = parser.parse_args()
-    folder = initial.unpack_demo(arguments.out / "proof-demo-data")
-    name = "demo-screen" if arguments.screen else "demo"
-    seeds = arguments.seeds[:1] if arguments.screen else arguments.seeds
-    changes = SCREEN if arguments.screen else {}
+    words = parser.parse_args()
+    folder = initial.unpack_demo(words.out / "proof-demo-data")
+    name = "demo-screen" if words.screen else "demo"
+    seeds = arguments.seeds(words)
+    changes = SCREEN if words.screen else {}
     reports = [
-        runs.run("demo", folder, arguments.out / f"proof-{name}-{seed}", seed, changes)
+        runs.run("demo", folder, words.out / f"proof-{name}-{seed}", seed, changes)
         for seed in seeds
     ]
-    if arguments.screen:
-        figures = {key: entry["per_seed"] for key, entry in _figures(reports).items()}
-        print(json.dumps(figures, indent=1))
+    if words.screen:
+        arguments.show(_figures(reports))
         return 0
     path = results_file.write(
         "demo",

@@ -10,14 +10,13 @@ weight on the teacher's scores without any caption or swap.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import caltech, results_file, runs
+from benchmarks import arguments, caltech, results_file, runs
 from captioning import captions, swaps
 from captioning.matching import Lexicon
 from edgekd import initial, metrics, targets_file
@@ -39,11 +38,7 @@ NOTES = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
+    parser = arguments.parser(__doc__, out="folder of the runs")
     words = parser.parse_args()
     folder = initial.unpack_demo(words.out / "proof-demo-data")
     measured = [_measured(_run(folder, words.out, seed), seed) for seed in words.seeds]

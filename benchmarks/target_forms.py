@@ -11,12 +11,11 @@ and for caltech 20 images a class; its figures are printed and not kept.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import caltech, results_file, runs
+from benchmarks import arguments, caltech, results_file, runs
 from edgekd import initial
 
 CLAIM = {
@@ -49,17 +48,16 @@ QUICK: runs.Changes = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    parser = arguments.parser(
+        __doc__,
+        photos="Caltech-101, a folder a class; or downloaded",
+        out="folder of the runs",
+        screen="one seed, fewer images and steps",
     )
     parser.add_argument("data", choices=CLAIM)
-    parser.add_argument("--photos", type=Path, help="Caltech-101, a folder a class; or downloaded")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--screen", action="store_true", help="one seed, fewer images and steps")
     words = parser.parse_args()
     name = words.data + ("-screen" if words.screen else "")
-    seeds = words.seeds[:1] if words.screen else words.seeds
+    seeds = arguments.seeds(words)
     config, folder = _data(words, name)
     short = SHORT[words.data]
     distill = short | {"steps": short["steps"] // 4} if words.screen else short
@@ -69,7 +67,7 @@ def main() -> int:
     }
     figures = _figures(reports)
     if words.screen:
-        print(json.dumps({key: entry["per_seed"] for key, entry in figures.items()}, indent=1))
+        arguments.show(figures)
         return 0
     path = results_file.write(
         f"target_forms_{words.data}",

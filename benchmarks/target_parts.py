@@ -9,8 +9,6 @@ file, everything else the same. --screen: one seed, no student.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import caltech, results_file, runs
+from benchmarks import arguments, caltech, results_file, runs
 from benchmarks.target_forms import QUICK, SHORT
 from edgekd import initial
 
@@ -82,20 +80,19 @@ PARTS: dict[str, Part] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    parser = arguments.parser(
+        __doc__,
+        photos="Caltech-101, a folder a class; or downloaded",
+        out="folder of the runs",
+        screen="one seed, no student",
     )
     parser.add_argument("data", choices=CLAIM)
-    parser.add_argument("--photos", type=Path, help="Caltech-101, a folder a class; or downloaded")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--screen", action="store_true", help="one seed, no student")
     words = parser.parse_args()
     bench = Bench(words.data, words.photos, words.out)
-    seeds = words.seeds[:1] if words.screen else words.seeds
+    seeds = arguments.seeds(words)
     figures = bench.of_targets(seeds)
     if words.screen:
-        print(json.dumps({key: entry["per_seed"] for key, entry in figures.items()}, indent=1))
+        arguments.show(figures)
         return 0
     figures |= bench.of_students(_largest(figures), seeds)
     path = results_file.write(

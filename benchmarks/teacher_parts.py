@@ -8,13 +8,11 @@ here is random but the sampled captions: three seeds of them. --screen: one seed
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import caltech, results_file, runs
+from benchmarks import arguments, caltech, results_file, runs
 
 CLAIM = (
     "Caltech-101 without labels: accuracy of the targets with one part of the teacher changed, by "
@@ -46,16 +44,15 @@ NOTES = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    parser = arguments.parser(
+        __doc__,
+        photos="Caltech-101, a folder a class; or downloaded",
+        out="folder of the runs",
+        screen="one seed, the chosen half",
     )
-    parser.add_argument("--photos", type=Path, help="Caltech-101, a folder a class; or downloaded")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--screen", action="store_true", help="one seed, the chosen half")
     words = parser.parse_args()
     photos = words.photos or caltech.download(words.out / "caltech101")
-    seeds = words.seeds[:1] if words.screen else words.seeds
+    seeds = arguments.seeds(words)
     halves = ("chosen",) if words.screen else ("chosen", "held", "all")
     folders = {
         half: caltech.prepare(photos, words.out / f"proof-parts-{half}-data", half)
@@ -74,7 +71,7 @@ def main() -> int:
     )
     figures["cost_seconds"] = runs.cost(made)
     if words.screen:
-        print(json.dumps({key: entry["per_seed"] for key, entry in figures.items()}, indent=1))
+        arguments.show(figures)
         return 0
     path = results_file.write(
         "teacher_parts",

@@ -9,7 +9,6 @@ Then a ViT of base size with random weights: speed only, since its answers mean 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import caltech, results_file
+from benchmarks import arguments, caltech, results_file
 from captioning.teachers import thinning
 from captioning.teachers.backbone import Backbone
 from edgekd import initial
@@ -43,12 +42,9 @@ Images = list[tuple[str, str, str]]  # path, label or nothing, split
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    parser = arguments.parser(
+        __doc__, photos="Caltech-101, a folder a class", out="folder of the data"
     )
-    parser.add_argument("--photos", type=Path, help="Caltech-101, a folder a class")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the data")
     words = parser.parse_args()
     torch.set_num_threads(1)
     data = "photos" if words.photos else "fashion"

@@ -12,7 +12,6 @@ alone: each of the four scored by the other three.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import results_file
+from benchmarks import arguments, results_file
 from captioning import retrieval
 from captioning.retrieval import Gallery, Images, Known, Settings
 from edgekd import metrics
@@ -100,14 +99,10 @@ class Texts:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = arguments.parser(__doc__, screen="one seed, nothing is written")
     parser.add_argument("--stamps", type=Path, required=True, help="usr/share/tuxpaint/stamps")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--screen", action="store_true", help="one seed, nothing is written")
     words = parser.parse_args()
-    seeds = words.seeds[:1] if words.screen else words.seeds
+    seeds = arguments.seeds(words)
     stamps = read(words.stamps)
     texts = embed(stamps.gallery)
     made = [_measured(stamps, texts, seed) for seed in seeds]

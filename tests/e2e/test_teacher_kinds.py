@@ -118,3 +118,19 @@ def test_captions_that_were_all_dropped_end_the_run_with_one_line(
     assert done.stderr.splitlines()[-1].startswith(
         "edgekd: targets: no training image has a caption that was kept"
     )
+
+
+def test_a_trial_fits_a_probe_where_no_teacher_is_dear(
+    images: Path, server: ChatServer, tmp_path: Path
+) -> None:
+    """The probe of the first needs more labels than nine images have."""
+    beside = {"more": [classifier(tmp_path / "teacher", images, server)]}
+    config = write_config(
+        tmp_path / "c.yaml", images, tmp_path / "run", caption=SETTINGS["caption"] | beside
+    )
+    done = edgekd("caption", config, "--trial", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["images"]) == 9
+    assert found["teacher"] == "composed/efficientnet_lite0, classifier/teacher"
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["trial.html"]

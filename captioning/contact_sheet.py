@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgekd.errors import DataError
 from edgekd.preprocess import open_image
-from edgekd.records import Caption, Item
+from edgekd.records import Caption, Item, Label
 from edgekd.report import environment
 from edgekd.report_format import DASH, duration, percent, plural
 from edgekd.sizes import format_size
@@ -59,10 +59,10 @@ class Projection:
 
 def choose(items: Sequence[Item], seed: int, num_images: int = NUM_IMAGES) -> list[Item]:
     """Returns training images for a trial, one label after the other; the same for the same seed."""
-    by_label: dict[int, list[Item]] = defaultdict(list)
+    by_label: dict[Label | None, list[Item]] = defaultdict(list)
     for item in sorted(items, key=lambda item: digest([seed, item.id])):
         if item.split == "train":
-            by_label[-1 if item.label is None else item.label].append(item)
+            by_label[item.label].append(item)
     queues = sorted(by_label.values(), key=lambda queue: digest([seed, queue[0].id]))
     longest = max(map(len, queues), default=0)
     in_turn = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]

@@ -41,6 +41,10 @@ def answer_privately(
     Raises:
         DataError: no labelled training image, or none to ask about.
     """
+    if manifest.task.multilabel:
+        raise DataError(
+            "private labels: a vote gives one class an image, but data.multilabel is true"
+        )
     train = manifest.of("train")
     labelled = [item for item in train if item.label is not None]
     asked = [item for item in train if item.label is None]

@@ -118,6 +118,9 @@ def init(
     classes: Annotated[
         str | None, typer.Option(help="Comma-separated class names, where the folder gives none.")
     ] = None,
+    multilabel: Annotated[
+        bool, typer.Option("--multilabel", help="An image shows any number of the classes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a short config for a folder of images.
@@ -126,7 +129,8 @@ def init(
     """
     from edgekd import initial
 
-    text = initial.config_text(folder, [c.strip() for c in classes.split(",")] if classes else None)
+    named = [name.strip() for name in classes.split(",")] if classes else None
+    text = initial.config_text(folder, named, multilabel)
     initial.write_new(out, text)
     _say({"config": str(out)}, as_json, f"Wrote {out}. Next: edgekd validate {out}")
 

@@ -36,14 +36,18 @@ check:
 """
 
 
-def config_text(folder: Path, classes: list[str] | None) -> str:
+def config_text(folder: Path, classes: list[str] | None, multilabel: bool = False) -> str:
     """Returns the YAML of a config for `folder`.
 
     Raises:
         ConfigError: names that cannot be classes.
         DataError: no folder or no images, or no class names are to be had.
     """
-    config = configs.parse(manifest.DataConfig, {"folder": folder, "classes": classes}, "init")
+    config = configs.parse(
+        manifest.DataConfig,
+        {"folder": folder, "classes": classes, "multilabel": multilabel},
+        "init",
+    )
     built = manifest.build(config, folder.name, seed=0)
     labelled = sum(item.label is not None for item in built.items)
     typical = sorted(max(item.width, item.height) for item in built.items)[len(built.items) // 2]
@@ -51,7 +55,7 @@ def config_text(folder: Path, classes: list[str] | None) -> str:
     return _TEMPLATE.format(
         name=_identifier(folder.resolve().name),
         folder=_inline(str(folder)),
-        classes=_inline(list(built.task.classes)),
+        classes=_inline(list(built.task.classes)) + ("\n  multilabel: true" if multilabel else ""),
         labels=f"  # {len(built.items)} images, {labelled} of them labelled",
         image_size=64 if typical <= 64 else 96 if typical <= 128 else 128,
         steps=max(500, min(4000, images * 20 // 64)),

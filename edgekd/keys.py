@@ -257,8 +257,8 @@ def _facet(name: str) -> Callable[[Manifest], Any]:
     """How one part of the manifest is told apart; a split is its images and their labels."""
     facets: dict[str, Callable[[Manifest], Any]] = {
         "images": lambda m: digest([item.id for item in m.items]),
-        "classes": lambda m: digest(m.task.classes),
-        "num_classes": lambda m: m.task.num_classes,
+        "classes": lambda m: _of_kind(m, digest(m.task.classes)),
+        "num_classes": lambda m: _of_kind(m, m.task.num_classes),
         "synonyms": lambda m: digest(m.task.synonyms),
     }
     for split in SPLITS:
@@ -266,3 +266,8 @@ def _facet(name: str) -> Callable[[Manifest], Any]:
             [(item.id, item.label) for item in m.of(split)]
         )
     return facets[name]
+
+
+def _of_kind(manifest: Manifest, classes: Any) -> Any:
+    """Tells a multi-label task from another with the same classes."""
+    return ["multilabel", classes] if manifest.task.multilabel else classes

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,12 @@ from PIL import Image
 
 from edgekd import names
 from edgekd.config import Section
-from edgekd.errors import DataError, closest
+from edgekd.errors import DataError
+from edgekd.labels import Labels
 from edgekd.near_duplicates import Fingerprints
 from edgekd.preprocess import open_image
-from edgekd.records import SPLITS, Item, Split, TaskSpec
-from edgekd.sources import Source, Sources
+from edgekd.records import SPLITS, Item, Label, Split, TaskSpec
+from edgekd.sources import Source
 from edgekd.sources import image_suffixes as image_suffixes
 from edgekd.sources import read as read_sources
 from edgekd.store import atomic_path, file_sha256
@@ -53,6 +54,11 @@ class DataConfig(Section):
     folder: Path = pydantic.Field(description="folder of images")
     classes: list[str] | None = pydantic.Field(
         None, description="class names in output order; by default from the labels or folders"
+    )
+    multilabel: bool = pydantic.Field(
+        False,
+        description="an image shows any number of the classes: labels are written `cat|dog`, `-` is "
+        "none of them",
     )
     synonyms: dict[str, list[str]] = pydantic.Field(
         default_factory=dict, description="other words for a class, as captions may say them"
@@ -147,19 +153,21 @@ class Manifest:
             return rows
         return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
 
-    def labels(self, split: Split) -> dict[int, int]:
-        """Returns {row: label} of the labelled items of a split."""
-        return {
-            row: item.label
-            for row, item in enumerate(self.items)
-            if item.split == split and item.label is not None
-        }
+    def labels(self, split: Split) -> dict[int, Any]:
+        """Returns {row: label} of the labelled items of a split, each as in `TaskSpec.truth`."""
+        rows, labels = self.labelled(split)
+        values = labels if self.task.multilabel else labels.tolist()
+        return dict(zip(rows.tolist(), values, strict=True))
 
     def labelled(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (rows, labels) of the labelled items of a split, int64."""
-        labels = self.labels(split)
-        rows, values = list(labels), list(labels.values())
-        return np.array(rows, dtype=np.int64), np.array(values, dtype=np.int64)
+        """Returns (rows int64, labels as `TaskSpec.truth` has them) of a split's labelled items."""
+        found = [
+            (row, item.label)
+            for row, item in enumerate(self.items)
+            if item.split == split and item.label is not None
+        ]
+        rows = np.array([row for row, _ in found], dtype=np.int64)
+        return rows, self.task.truth([label for _, label in found])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and labels in each split."""
@@ -191,10 +199,10 @@ def build(
     folder = config.folder.expanduser()
     if not folder.is_dir():
         raise DataError(f"data.folder: no folder '{config.folder}'. Expected a folder of images")
-    sources = read_sources(folder, config.labels)
+    sources = read_sources(folder, config.labels, config.multilabel)
     if not sources.files and not sources.unusable:
         raise DataError(f"data.folder: no image files in '{config.folder}'")
-    labels = _Labels(config, sources)
+    labels = Labels(config.classes, config.synonyms, config.multilabel, sources)
     pictures = _Pictures(folder, labels, config, sources.unusable)
     for index, source in enumerate(sources.files):
         pictures.add(source)
@@ -210,7 +218,12 @@ def build(
     _assign_splits(drafts, pictures.together(), config.splits, seed)
     _leave_labels_aside(drafts, config, seed)
     items = [draft.item(config.licence) for draft in drafts]
-    task = TaskSpec(name=name, classes=tuple(labels.classes), synonyms=labels.synonyms)
+    task = TaskSpec(
+        name=name,
+        classes=tuple(labels.classes),
+        synonyms=labels.synonyms,
+        multilabel=config.multilabel,
+    )
     notes = [*labels.notes, *_straddling(items), *names.notes(labels.classes)]
     return Manifest(task, items, pictures.skipped, pictures.num_duplicates, notes)
 
@@ -225,11 +238,12 @@ def save(manifest: Manifest, path: Path) -> None:
         "name": manifest.task.name,
         "classes": manifest.task.classes,
         "synonyms": manifest.task.synonyms,
+        "multilabel": manifest.task.multilabel,
         "skipped": manifest.skipped,
         "num_duplicates": manifest.num_duplicates,
         "notes": manifest.notes,
     }
-    schema = _parquet_schema().with_metadata({"edgekd": json.dumps(meta)})
+    schema = _parquet_schema(manifest.task.multilabel).with_metadata({"edgekd": json.dumps(meta)})
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for start in range(0, len(manifest.items), _ROWS_A_GROUP):
             rows = manifest.items[start : start + _ROWS_A_GROUP]
@@ -262,6 +276,7 @@ def load(path: Path) -> Manifest:
         name=meta["name"],
         classes=tuple(meta["classes"]),
         synonyms={key: tuple(words) for key, words in meta["synonyms"].items()},
+        multilabel=meta.get("multilabel", False),
     )
     skipped = [(file, reason) for file, reason in meta["skipped"]]
     return Manifest(task, items, skipped, meta["num_duplicates"], meta.get("notes", []))
@@ -288,72 +303,26 @@ def split_of(key: str, seed: int, fractions: SplitFractions) -> Split:
     return _split_at(_draw(key, seed), fractions)
 
 
-class _Labels:
-    """The classes, and which of them a label in the data means."""
-
-    def __init__(self, config: DataConfig, sources: Sources):
-        counts = Counter(source.label for source in sources.files if source.label is not None)
-        found = sorted(counts)
-        self.classes = config.classes if config.classes is not None else found
-        self._check(found)
-        self._index = {names.key(name): index for index, name in enumerate(self.classes)}
-        self.notes: list[str] = []
-        strange = [label for label in found if self.index(label) is None]
-        if strange and not sources.from_folders:
-            raise DataError(
-                f"labels: '{strange[0]}' is none of the {len(self.classes)} classes."
-                f"{closest(strange[0], self.classes)}"
-            )
-        if strange:  # a folder that is no class is only a folder
-            self.notes.append(_other_folders(strange, counts))
-        self.synonyms = self._synonyms(config.synonyms)
-
-    def index(self, label: str | None) -> int | None:
-        return None if label is None else self._index.get(names.key(label))
-
-    def _check(self, found: list[str]) -> None:
-        if len(self.classes) < 2:
-            raise DataError(
-                "data.classes: missing, and the folder gives "
-                f"{'no class names' if not found else f'only one ({found[0]})'}. "
-                'List at least two class names (edgekd init: --classes "cat,dog"), or put the images '
-                "in one folder a class"
-            )
-        fault = names.fault(self.classes)
-        if fault:
-            raise DataError(f"labels: {fault}")
-
-    def _synonyms(self, given: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
-        synonyms: dict[str, tuple[str, ...]] = {}
-        for name, words in given.items():
-            index = self.index(name)
-            if index is None:
-                raise DataError(
-                    f"data.synonyms: '{name}' is no class.{closest(name, self.classes)}"
-                )
-            synonyms[self.classes[index]] = tuple(names.clean(word) for word in words)
-        return synonyms
-
-
-def _other_folders(strange: list[str], counts: Counter[str]) -> str:
-    shown = ", ".join(f"'{name}' ({counts[name]})" for name in strange[:5])
-    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-    return f"folders that are no class, so that their images carry no label: {shown}{more}"
-
-
 @dataclass(slots=True)
 class _Draft:
     """An image on its way to an item; `given` is the split its user named, `groups` theirs too."""
 
     id: str
     path: str
-    label: int | None
+    label: Label | None
     given: Split | None
     groups: tuple[str, ...]
     width: int
     height: int
     split: Split = "train"
     near: str | None = None
+
+    @property
+    def shows(self) -> tuple[int, ...]:
+        """The classes that it is labelled with."""
+        if self.label is None:
+            return ()
+        return self.label if isinstance(self.label, tuple) else (self.label,)
 
     def item(self, licence: str) -> Item:
         return Item(
@@ -374,7 +343,7 @@ class _Pictures:
     """Reads image after image, each content once; knows which belong together."""
 
     def __init__(
-        self, folder: Path, labels: _Labels, config: DataConfig, unusable: list[tuple[str, str]]
+        self, folder: Path, labels: Labels, config: DataConfig, unusable: list[tuple[str, str]]
     ):
         self.drafts: list[_Draft] = []
         self.skipped: list[tuple[str, str]] = []
@@ -430,24 +399,30 @@ class _Pictures:
         self.drafts.append(draft)
 
     def _draft(self, source: Source, sha256: str) -> _Draft:
-        label = self._labels.index(source.label)
+        label = self._labels.label(source.label)
         groups = (source.group,) if source.group else ()
         return _Draft(sha256, source.path, label, source.split, groups, 0, 0)
 
     def _merged(self, first: _Draft, second: _Draft) -> _Draft:
-        """One draft of two files with the same bytes; the label and the later use win."""
-        if None not in (first.label, second.label) and first.label != second.label:
-            classes = self._labels.classes
+        """One draft of two files with the same bytes; the label and the later use win.
+
+        In a multi-label task an image in two folders shows both.
+        """
+        label = second.label if first.label is None else first.label
+        if isinstance(label, tuple):
+            label = tuple(sorted({*first.shows, *second.shows}))
+        elif None not in (first.label, second.label) and first.label != second.label:
+            one, other = (self._labels.classes[draft.shows[0]] for draft in (first, second))
             raise DataError(
-                f"{first.path} and {second.path} are the same image with two labels: "
-                f"'{classes[first.label or 0]}' and '{classes[second.label or 0]}'. Remove one"
+                f"{first.path} and {second.path} are the same image with two labels: '{one}' and "
+                f"'{other}'. Remove one"
             )
         later = max(first, second, key=lambda draft: _rank(draft.given))
         return dataclasses.replace(
             first,
             path=later.path,
             given=later.given,
-            label=second.label if first.label is None else first.label,
+            label=label,
             groups=tuple(dict.fromkeys(first.groups + second.groups)),
         )
 
@@ -527,13 +502,13 @@ def _fill_empty(
     A class should have one image in a split where its share rounds to one. Only then can an image
     that is added later move another: the one that stood in for it.
     """
-    present = {(draft.label, draft.split) for draft in drafts}
+    present = {(label, draft.split) for draft in drafts for label in draft.shows}
     of_class: dict[int, list[tuple[float, list[_Draft]]]] = defaultdict(list)
     for draw, members in drawn:
-        for label in {draft.label for draft in members if draft.label is not None}:
+        for label in {label for draft in members for label in draft.shows}:
             of_class[label].append((draw, members))
     for label, sets in sorted(of_class.items()):
-        count = sum(draft.label == label for _, members in sets for draft in members)
+        count = sum(label in draft.shows for _, members in sets for draft in members)
         for split, share in _shares(fractions):
             train = [pair for pair in sets if pair[1][0].split == "train"]
             if count * share >= 0.5 and (label, split) not in present and len(train) > 1:
@@ -552,12 +527,16 @@ def _leave_labels_aside(drafts: list[_Draft], config: DataConfig, seed: int) -> 
     if config.labels_per_class is None:
         return
     of_class: dict[int, list[_Draft]] = defaultdict(list)
-    for draft in drafts:
-        if draft.split == "train" and draft.label is not None:
-            of_class[draft.label].append(draft)
+    labelled = [draft for draft in drafts if draft.split == "train" and draft.label is not None]
+    for draft in labelled:
+        for label in draft.shows or (-1,):  # of no class are as many as of a class
+            of_class[label].append(draft)
+    kept: set[str] = set()
     for members in of_class.values():
         members.sort(key=lambda draft: _draw(f"label:{draft.id}", seed))
-        for draft in members[config.labels_per_class :]:
+        kept.update(draft.id for draft in members[: config.labels_per_class])
+    for draft in labelled:
+        if draft.id not in kept:
             draft.label = None
 
 
@@ -614,14 +593,17 @@ def _loaded(file: Any) -> Iterator[Item]:
     repeated = ("split", "label_origin", "group", "licence")
     for batch in file.iter_batches(_ROWS_A_GROUP):
         for row in batch.to_pylist():
+            if isinstance(row["label"], list):
+                row["label"] = tuple(row["label"])
             for name in repeated:
                 row[name] = once.setdefault(row[name], row[name])
             yield Item(**row)
 
 
-def _parquet_schema() -> Any:
+def _parquet_schema(multilabel: bool) -> Any:
     import pyarrow as pa
 
     integers, texts = pa.int32(), pa.string()
-    kinds = {"label": integers, "width": integers, "height": integers}
+    labels = pa.list_(integers) if multilabel else integers
+    kinds = {"label": labels, "width": integers, "height": integers}
     return pa.schema([(name, kinds.get(name, texts)) for name in Item.__dataclass_fields__])

@@ -7,6 +7,7 @@ TaskSpec -> Item -> Caption -> SoftTargets -> StudentCheckpoint -> ExportedModel
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,35 +16,64 @@ import numpy as np
 Split = Literal["train", "tune", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "val", "test")
 Precision = Literal["fp32", "fp16", "int8"]
+Label = int | tuple[int, ...]
+"""An index into the classes; in a multi-label task all that an image shows, ascending: () is none."""
+
+LABEL_SEPARATOR = "|"
+NO_CLASS = "-"
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What the model must tell apart. `classes` is in output order."""
+    """What the model must tell apart. `classes` is in output order.
+
+    In a `multilabel` task an image shows any number of the classes, and each has a probability of
+    its own; else it shows exactly one.
+    """
 
     name: str
     classes: tuple[str, ...]
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)
     task: Literal["classification", "retrieval", "generation"] = "classification"
     modality: Literal["image", "text", "audio"] = "image"
+    multilabel: bool = False
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def named(self, label: Label) -> str:
+        """Returns a label as a labels file writes it: "cat", "cat|dog", or "-" for none of them."""
+        indices = label if isinstance(label, tuple) else (label,)
+        return LABEL_SEPARATOR.join(self.classes[index] for index in indices) or NO_CLASS
+
+    def truth(self, labels: Sequence[Label | None]) -> np.ndarray:
+        """Returns labels as an array: the class int64 [N], or 0 and 1 int8 [N, K] where multilabel.
+
+        -1 stands where an image carries no label.
+        """
+        if not self.multilabel:
+            return np.array([-1 if label is None else label for label in labels], dtype=np.int64)
+        truth = np.full((len(labels), self.num_classes), -1, dtype=np.int8)
+        for row, label in enumerate(labels):
+            if isinstance(label, tuple):
+                truth[row] = 0
+                truth[row, list(label)] = 1
+        return truth
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One image. `id` is the sha256 of the file's bytes, `path` is relative to the data folder.
 
-    `label` is an index into the classes; `label_origin` says how it came: given with the data,
-    or answered by a person when asked. `near` is the smallest id of its near copies, where it has any.
+    `label_origin` says how the label came: given with the data, or answered by a person when asked.
+    `near` is the smallest id of its near copies, where it has any.
     """
 
     id: str
     path: str
     split: Split
-    label: int | None = None
+    label: Label | None = None
     label_origin: Literal["given", "answered"] | None = None
     group: str | None = None
     licence: str | None = None

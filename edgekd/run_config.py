@@ -82,12 +82,32 @@ class RunConfig(Section):
                 raise ValueError(error.faults[0]) from error
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _fits_several_labels(self) -> RunConfig:
+        if not self.data.multilabel:
+            return self
+        targets = self.targets
+        for key, found, expected in (
+            ("targets.prior", targets.prior, None),
+            ("targets.swaps", targets.swaps, "off"),
+            ("targets.top_k", targets.top_k, None),
+            ("targets.views", targets.views, 0),
+            ("filter.one_class", self.filter.one_class, False),
+        ):
+            if found != expected:
+                raise ValueError(
+                    f"{key}: {found} takes one class an image for granted, and data.multilabel is "
+                    f"true. Expected {'null' if expected is None else expected}"
+                )
+        return self
+
     @property
     def folder(self) -> Path:
         return self.out or Path("runs") / self.name
 
     @property
     def exported_teacher(self) -> TeacherConfig | None:
-        """The first teacher where it becomes a file: that is asked for, and its kind can."""
+        """The first teacher where it becomes a file: that is asked for, and its kind and task can."""
         teacher = self.caption.teacher
-        return teacher if self.export.teacher and catalogue.exportable(teacher) else None
+        can = catalogue.exportable(teacher) and not self.data.multilabel
+        return teacher if self.export.teacher and can else None

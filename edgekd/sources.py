@@ -20,7 +20,7 @@ from PIL import Image
 
 from edgekd import names
 from edgekd.errors import DataError
-from edgekd.records import SPLITS, Split
+from edgekd.records import LABEL_SEPARATOR, SPLITS, Split
 
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -57,8 +57,10 @@ class Sources:
     from_folders: bool = False
 
 
-def read(folder: Path, labels: Path | None) -> Sources:
+def read(folder: Path, labels: Path | None, multilabel: bool = False) -> Sources:
     """Returns the sources of a folder; `labels` names its CSV, by default labels.csv if there.
+
+    Where `multilabel`, several rows of one image name all that it shows, as does "cat|dog" in one.
 
     Raises:
         DataError: the CSV is not there or cannot be used as it is; says which line.
@@ -75,7 +77,7 @@ def read(folder: Path, labels: Path | None) -> Sources:
             unusable.append((path, fault))
     found.sort(key=lambda path: path.split("/"))
     if table.is_file():
-        return Sources(_of_table(table, folder, found, unusable), unusable)
+        return Sources(_of_table(table, folder, found, unusable, multilabel), unusable)
     splits = _split_folders(found)
     return Sources([_of_folders(path, splits) for path in found], unusable, from_folders=True)
 
@@ -199,7 +201,11 @@ def _of_folders(path: str, splits: set[str]) -> Source:
 
 
 def _of_table(
-    table: Path, folder: Path, found: list[str], unusable: list[tuple[str, str]]
+    table: Path,
+    folder: Path,
+    found: list[str],
+    unusable: list[tuple[str, str]],
+    multilabel: bool,
 ) -> list[Source]:
     """The rows of the table, one a file, then the files it does not name."""
     places = _Places(folder, found)
@@ -211,7 +217,7 @@ def _of_table(
             continue
         placed = Source(path, row.label, row.split, row.group)
         if path in rows:
-            placed = _one_row(table, rows[path], (line, placed))
+            placed = _one_row(table, rows[path], (line, placed), multilabel)
         rows[path] = (line, placed)
     listed = [source for _, source in rows.values()]
     broken = {path for path, _ in unusable}  # already listed, with the reason
@@ -220,10 +226,14 @@ def _of_table(
     ]
 
 
-def _one_row(table: Path, first: tuple[int, Source], second: tuple[int, Source]) -> Source:
+def _one_row(
+    table: Path, first: tuple[int, Source], second: tuple[int, Source], multilabel: bool
+) -> Source:
     values: dict[str, str | None] = {}
     for name in ("label", "split", "group"):
         one, other = getattr(first[1], name), getattr(second[1], name)
+        if multilabel and name == "label" and one and other:
+            one = other = f"{one}{LABEL_SEPARATOR}{other}"
         if one and other and one != other:
             raise DataError(
                 f"{table}, lines {first[0]} and {second[0]}: two rows of '{first[1].path}' with "

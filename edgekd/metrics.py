@@ -20,11 +20,27 @@ def softmax(logits_NK: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-def accuracy(probs_NK: np.ndarray, labels_N: np.ndarray) -> float:
-    """Returns the share of rows whose largest entry is the label; nan for no rows."""
-    if len(labels_N) == 0:
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities float64 of the same shape, each by itself."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64))))
+
+
+def right(scores_NK: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+    """Returns bool [N]: whether the largest score is the label's [N].
+
+    Of labels [N, K] of 0 and 1, as multi-label tasks have them: whether exactly those classes are
+    above the threshold that the image shows; 0 is that of logits, 0.5 that of probabilities.
+    """
+    if labels.ndim == 1:
+        return np.asarray(scores_NK.argmax(axis=1) == labels)
+    return ((scores_NK > threshold) == (labels > 0)).all(axis=1)
+
+
+def accuracy(probs_NK: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the share of rows that are `right`; nan for no rows."""
+    if len(labels) == 0:
         return float("nan")
-    return float((probs_NK.argmax(axis=1) == labels_N).mean())
+    return float(right(probs_NK, labels, 0.5).mean())
 
 
 def wilson_interval(num_right: float, num_all: int) -> tuple[float, float]:
@@ -68,13 +84,18 @@ def paired_difference_interval(
 
 
 def expected_calibration_error(
-    probs_NK: np.ndarray, labels_N: np.ndarray, num_bins: int = 15
+    probs_NK: np.ndarray, labels: np.ndarray, num_bins: int = 15
 ) -> float:
-    """Returns the mean gap between confidence and accuracy, equal-width bins (arXiv:1706.04599)."""
-    if len(labels_N) == 0:
+    """Returns the mean gap between confidence and accuracy, equal-width bins (arXiv:1706.04599).
+
+    Of labels [N, K]: between the probability of each class and how often images show it.
+    """
+    if len(labels) == 0:
         return float("nan")
-    confidence_N = probs_NK.max(axis=1)
-    right_N = probs_NK.argmax(axis=1) == labels_N
+    if labels.ndim == 2:
+        confidence_N, right_N = probs_NK.ravel(), labels.ravel() > 0
+    else:
+        confidence_N, right_N = probs_NK.max(axis=1), right(probs_NK, labels)
     bin_N = np.minimum((confidence_N * num_bins).astype(int), num_bins - 1)
     gap = 0.0
     for index in range(num_bins):
@@ -139,15 +160,76 @@ def reached_by(scores_N: np.ndarray, share: float) -> float:
     return float(np.sort(scores_N)[len(scores_N) - num_kept])
 
 
-def negative_log_likelihood(probs_NK: np.ndarray, labels_N: np.ndarray) -> float:
-    """Returns the mean of -log p(label) in nats; p is floored at 1e-9."""
-    picked = probs_NK[np.arange(len(labels_N)), labels_N]
+def negative_log_likelihood(probs_NK: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the mean of -log p(label) in nats; p is floored at 1e-9.
+
+    Of labels [N, K]: the mean over images and classes, each class being shown or not.
+    """
+    if labels.ndim == 2:
+        picked = np.where(labels > 0, probs_NK, 1 - probs_NK)
+    else:
+        picked = probs_NK[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(picked, 1e-9)).mean())
 
 
-def agreement(reference_NK: np.ndarray, candidate_NK: np.ndarray) -> float:
-    """Returns the share of rows on which both have the same largest entry."""
+def agreement(
+    reference_NK: np.ndarray, candidate_NK: np.ndarray, multilabel: bool = False
+) -> float:
+    """Returns the share of rows on which both logits have the same largest entry.
+
+    Where `multilabel`: the same entries above 0.
+    """
+    if multilabel:
+        return float(((reference_NK > 0) == (candidate_NK > 0)).all(axis=1).mean())
     return float((reference_NK.argmax(axis=1) == candidate_NK.argmax(axis=1)).mean())
+
+
+def average_precision(scores_N: np.ndarray, shown_N: np.ndarray) -> float:
+    """Returns the mean precision at each image that shows the class, best score first.
+
+    Equal scores count together. nan where no image shows it.
+    """
+    if not shown_N.any():
+        return float("nan")
+    order = np.argsort(-scores_N, kind="stable")
+    ranked, hits = scores_N[order], np.cumsum(shown_N[order])
+    last = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True))  # of each group of equals
+    precision = hits[last] / (last + 1)
+    return float((np.diff(hits[last], prepend=0) * precision).sum() / hits[-1])
+
+
+def multilabel_quality(probs_NK: np.ndarray, labels_NK: np.ndarray) -> dict[str, Any]:
+    """Returns mean average precision, micro and macro F1 at 0.5, and the same of each class.
+
+    A class that no image shows has no recall and no average precision (None), and counts in no mean.
+    """
+    shown_NK, said_NK = labels_NK > 0, probs_NK > 0.5
+    both_K, said_K, shown_K = ((a).sum(axis=0) for a in (shown_NK & said_NK, said_NK, shown_NK))
+    classes = []
+    for index, (both, said, shown) in enumerate(zip(both_K, said_K, shown_K, strict=True)):
+        precise = average_precision(probs_NK[:, index], shown_NK[:, index])
+        classes.append(
+            {
+                "shown": int(shown),
+                "said": int(said),
+                "precision": float(both / said) if said else None,
+                "recall": float(both / shown) if shown else None,
+                "f1": float(2 * both / (said + shown)) if shown else None,
+                "average_precision": precise if shown else None,
+            }
+        )
+    total = said_K.sum() + shown_K.sum()
+    return {
+        "mean_average_precision": _mean_known(classes, "average_precision"),
+        "micro_f1": float(2 * both_K.sum() / total) if total else None,
+        "macro_f1": _mean_known(classes, "f1"),
+        "classes": classes,
+    }
+
+
+def _mean_known(rows: list[dict[str, Any]], key: str) -> float | None:
+    known = [row[key] for row in rows if row[key] is not None]
+    return float(np.mean(known)) if known else None
 
 
 def confusion_matrix(predicted_N: np.ndarray, labels_N: np.ndarray, num_classes: int) -> np.ndarray:

@@ -30,22 +30,30 @@ def file_logits(
     return np.stack(rows)
 
 
-def parity(reference_NK: np.ndarray, candidate_NK: np.ndarray) -> dict[str, float]:
+def parity(
+    reference_NK: np.ndarray, candidate_NK: np.ndarray, multilabel: bool
+) -> dict[str, float]:
     """Returns agreement of the answers, and the largest and mean difference of the logits."""
     difference = np.abs(reference_NK - candidate_NK)
     return {
-        "agreement": metrics.agreement(reference_NK, candidate_NK),
+        "agreement": metrics.agreement(reference_NK, candidate_NK, multilabel),
         "max_abs_difference": float(difference.max()),
         "mean_abs_difference": float(difference.mean()),
     }
 
 
-def quality(logits_NK: np.ndarray, labels_N: np.ndarray) -> dict[str, Any]:
-    """Returns accuracy with its Wilson interval, calibration error and confusion counts."""
-    probs = metrics.softmax(logits_NK)
-    predicted_N = probs.argmax(axis=1)
-    return {
-        "accuracy": metrics.share(predicted_N == labels_N),
-        "calibration_error": metrics.expected_calibration_error(probs, labels_N),
-        "confusion": metrics.confusion_matrix(predicted_N, labels_N, logits_NK.shape[1]).tolist(),
+def quality(logits_NK: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Returns accuracy with its Wilson interval, calibration error and confusion counts.
+
+    Of labels [N, K], in place of confusions: `edgekd.metrics.multilabel_quality`.
+    """
+    multilabel = labels.ndim == 2
+    probs = metrics.sigmoid(logits_NK) if multilabel else metrics.softmax(logits_NK)
+    found: dict[str, Any] = {
+        "accuracy": metrics.share(metrics.right(logits_NK, labels)),
+        "calibration_error": metrics.expected_calibration_error(probs, labels),
     }
+    if multilabel:
+        return found | {"multilabel": metrics.multilabel_quality(probs, labels)}
+    confusion = metrics.confusion_matrix(probs.argmax(axis=1), labels, logits_NK.shape[1])
+    return found | {"confusion": confusion.tolist()}

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgekd import metrics
 
@@ -168,3 +170,45 @@ def test_a_share_carries_its_interval_and_count() -> None:
     assert (found["value"], found["n"]) == (0.75, 4)
     assert (found["low"], found["high"]) == pytest.approx((0.3006, 0.9544), abs=1e-4)
     assert metrics.share(np.array([], dtype=bool)) is None
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000))
+def test_several_labels_an_image_are_scored_as_scikit_learn_does(seed: int) -> None:
+    from sklearn import metrics as reference
+
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, size=(12, 4))
+    labels[:, 0] = 0  # a class that no image shows
+    labels[0, 1:] = 1
+    probs = rng.integers(0, 8, size=(12, 4)) / 7  # with ties
+    found = metrics.multilabel_quality(probs, labels)
+    said, shown = probs[:, 1:] > 0.5, labels[:, 1:]
+    assert found["mean_average_precision"] == pytest.approx(
+        reference.average_precision_score(shown, probs[:, 1:], average="macro")
+    )
+    assert found["macro_f1"] == pytest.approx(
+        reference.f1_score(shown, said, average="macro", zero_division=0)
+    )
+    assert found["micro_f1"] == pytest.approx(
+        reference.f1_score(labels, probs > 0.5, average="micro", zero_division=0)
+    )
+    assert metrics.accuracy(probs, labels) == pytest.approx(
+        reference.accuracy_score(labels, probs > 0.5)
+    )
+    assert metrics.negative_log_likelihood(probs.clip(0.01, 0.99), labels) == pytest.approx(
+        reference.log_loss(labels.ravel(), probs.clip(0.01, 0.99).ravel(), labels=[0, 1])
+    )
+    first = found["classes"][0]
+    assert (first["recall"], first["f1"], first["average_precision"]) == (None, None, None)
+
+
+def test_several_labels_are_right_only_all_together() -> None:
+    labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
+    logits = np.array([[2.0, -1, 0.1], [-3, -2, -1], [1, 2, -1]])
+    assert metrics.right(logits, labels).tolist() == [True, True, False]
+    assert metrics.agreement(logits, -logits, multilabel=True) == 0
+    assert metrics.sigmoid(np.array([-1000.0, 0, 1000])).tolist() == [0, 0.5, 1]
+    # One in four is said for sure and is there in half of the cases, and so on: by hand.
+    probs, shown = np.array([[0.9, 0.9], [0.1, 0.1]]), np.array([[1, 0], [0, 0]])
+    assert metrics.expected_calibration_error(probs, shown) == pytest.approx(0.5 * 0.4 + 0.5 * 0.1)

@@ -104,10 +104,13 @@ def class_balance(
 ) -> Balance:
     """Returns the classes of the targets against tune's labels; `weight_N` 0 abstains.
 
-    Give the rows of the training images: what students learn from.
+    Give the rows of the training images: what students learn from. Of labels [T, K] of 0 and 1,
+    shares are those of all classes that are shown.
     """
     share = _mean(probs_NK, weight_N)
-    counts = np.bincount(np.asarray(tune_labels, dtype=np.int64), minlength=len(classes))
+    share = share / share.sum()
+    labels = np.asarray(tune_labels, dtype=np.int64)
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(classes))
     if len(share) != len(classes) or len(counts) != len(classes):
         raise DataError(
             f"balance: {len(share)} classes in the targets and labels up to {len(counts) - 1}, "

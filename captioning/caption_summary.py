@@ -14,7 +14,7 @@ from captioning.matching import Lexicon
 from edgekd.errors import EdgeKDError
 from edgekd.manifest import Manifest
 from edgekd.metrics import share
-from edgekd.records import Caption
+from edgekd.records import Caption, Label
 from edgekd.report_format import without_nan
 
 # Captions of each temperature that are compared pair by pair and embedded.
@@ -27,7 +27,8 @@ def summarize(
     """Returns `CaptionMetrics.summary` with "right" overall and by temperature.
 
     That is the share of kept captions of labelled tune images that name the right class first, with
-    its 95% interval. No other label is looked at, and what is not known is None. Captions of one
+    its 95% interval; in a multi-label task, that name classes which the image shows and no other. No
+    other label is looked at, and what is not known is None. Captions of one
     image must come together.
     """
     lexicon = Lexicon(manifest.task)
@@ -38,7 +39,7 @@ def summarize(
         metrics.add(caption)
         if caption.dropped is None and caption.item_id in labels:
             named = lexicon.parse(caption.readable).classes
-            right[caption.temperature].append(named[:1] == (labels[caption.item_id],))
+            right[caption.temperature].append(_is_right(named, labels[caption.item_id]))
     found = metrics.summary(embed)
     found["overall"]["right"] = _share([hit for hits in right.values() for hit in hits])
     for part in found["by_temperature"]:
@@ -67,6 +68,12 @@ def embedder(text_encoder: Path | None) -> Embed | None:
         return np.stack([known[text] for text in texts])
 
     return embed
+
+
+def _is_right(named: tuple[int, ...], label: Label | None) -> bool:
+    if isinstance(label, tuple):
+        return bool(named) and set(named) <= set(label)
+    return named[:1] == (label,)
 
 
 def _share(hits: list[bool]) -> dict[str, Any] | None:

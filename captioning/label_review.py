@@ -80,6 +80,24 @@ def review(
     return Review(suspects, float(joint_KK.sum() - np.trace(joint_KK)), joint_KK, thresholds_K)
 
 
+def review_multilabel(
+    item_ids: Sequence[str], labels_NK: np.ndarray, probs_NK: np.ndarray, classes: Sequence[str]
+) -> Review:
+    """Returns the same of labels of 0 and 1: each class is shown or not, and reviewed by itself.
+
+    The joint is that of showing or not, over all classes; thresholds are those of showing each.
+    """
+    found = [
+        review(item_ids, labels_NK[:, k], np.stack([1 - p, p], axis=1), (f"no {name}", name))
+        for k, (name, p) in enumerate(zip(classes, probs_NK.T.astype(np.float64), strict=True))
+    ]
+    suspects = [suspect for one in found for suspect in one.suspects]
+    suspects.sort(key=lambda each: each.given_probability - each.suggested_probability)
+    joint = np.mean([one.joint_KK for one in found], axis=0)
+    wrong = float(np.mean([one.wrong_share for one in found]))
+    return Review(tuple(suspects), wrong, joint, np.array([one.thresholds_K[1] for one in found]))
+
+
 def write(suspects: Iterable[Suspect], path: Path) -> Path:
     """Writes a sheet for a person, `keep` left empty; opens in any spreadsheet."""
     text = io.StringIO(newline="")

@@ -14,7 +14,7 @@ import numpy as np
 import pydantic
 
 from captioning.balance_report import attribute_balance, class_balance, match_prior, prior_of
-from captioning.label_review import Review, review
+from captioning.label_review import Review, review, review_multilabel
 from captioning.matching import Lexicon
 from captioning.rows import Rows
 from captioning.soft_targets import MIN_LABELS_TO_FIT, spread_over_neighbours
@@ -105,7 +105,11 @@ def refined(
         else:  # images that are not of train count as they did
             weight_N = np.where(train, matched.weight_N, weight_N)
     if config.hard:
-        mixed_NK = np.eye(mixed_NK.shape[1])[mixed_NK.argmax(axis=1)]
+        mixed_NK = (
+            mixed_NK > 0.5
+            if manifest.task.multilabel
+            else np.eye(mixed_NK.shape[1])[mixed_NK.argmax(axis=1)]
+        )
     return Refined(mixed_NK.astype(np.float32), weight_N.astype(np.float32), provenance)
 
 
@@ -156,7 +160,8 @@ def labels_to_review(
         probs_RK = (with_own * (_REVIEWERS + 1) - probs_RK) / _REVIEWERS
     paths = [manifest.items[row].path for row in rows]
     given = np.array([labels[int(row)] for row in rows])
-    return review(paths, given, probs_RK, manifest.task.classes)
+    judge_labels = review_multilabel if manifest.task.multilabel else review
+    return judge_labels(paths, given, probs_RK, manifest.task.classes)
 
 
 def _swapped(

@@ -103,7 +103,7 @@ def fit(
     of_tune: list[Statement] = []
     for row, group in groupby(statements, key=lambda statement: statement.row):
         of_item = list(group)
-        found = _hits(of_item, tune) if by_labels else _overlaps(of_item)
+        found = _hits(of_item, tune) if by_labels else overlaps(of_item)
         for source, values in found.items():
             sums[source] += sum(values)
             numbers[source] += len(values)
@@ -117,7 +117,12 @@ def fit(
     if not by_labels:
         return model
     if choose:
-        model = replace(model, heard=_best_heard(model, of_tune, tune, num_classes))
+        sources = frozenset(model.reliability)
+
+        def loss(heard: frozenset[Source]) -> float:
+            return _tune_loss(replace(model, heard=heard), of_tune, tune, num_classes)
+
+        model = replace(model, heard=best_heard(sources, loss))
     if not given:
         return model
     return replace(model, attribute_weight=_attribute_weight(model, of_tune, tune, num_classes))
@@ -138,9 +143,14 @@ def caption_targets(
         words[statement.row, list(statement.mentions.words)] += 1
     probs /= np.maximum(counts, 1)[:, None]
     probs[counts == 0] = 1 / num_classes
-    for part in split(words).values():
+    return CaptionTargets(probs, counts, as_shares(words))
+
+
+def as_shares(words_NA: np.ndarray) -> np.ndarray:
+    """Returns counts of attribute words, divided in place so that each attribute sums to 1 or 0."""
+    for part in split(words_NA).values():
         part /= np.maximum(part.sum(axis=1, keepdims=True), 1)
-    return CaptionTargets(probs, counts, words)
+    return words_NA
 
 
 def caption_share(
@@ -262,8 +272,8 @@ def _hits(of_item: list[Statement], labels: dict[int, int]) -> dict[Source, list
     return found
 
 
-def _overlaps(of_item: list[Statement]) -> dict[Source, list[float]]:
-    """Mean overlap of each statement's names with those of the item's others."""
+def overlaps(of_item: list[Statement]) -> dict[Source, list[float]]:
+    """Returns the mean overlap of each statement's names with those of the item's others."""
     found: dict[Source, list[float]] = {statement.source: [] for statement in of_item}
     naming = [statement for statement in of_item if statement.names_K is not None]
     for statement in naming:
@@ -274,15 +284,10 @@ def _overlaps(of_item: list[Statement]) -> dict[Source, list[float]]:
     return found
 
 
-def _best_heard(
-    model: CaptionModel, of_tune: list[Statement], tune: dict[int, int], num_classes: int
+def best_heard(
+    heard: frozenset[Source], loss: Callable[[frozenset[Source]], float]
 ) -> frozenset[Source]:
-    """The sources to hear: each is left out in turn while that makes tune likelier."""
-
-    def loss(heard: frozenset[Source]) -> float:
-        return _tune_loss(replace(model, heard=heard), of_tune, tune, num_classes)
-
-    heard = frozenset(model.reliability)
+    """Returns the sources to hear: each is left out in turn while that lowers the loss on tune."""
     best = loss(heard)
     while len(heard) > 1:
         losses = {source: loss(heard - {source}) for source in sorted(heard)}

@@ -23,7 +23,7 @@ from captioning.teachers.protocol import Brief, Files, Teacher
 from edgekd import targets_file
 from edgekd.errors import ConfigError, DataError
 from edgekd.manifest import Manifest
-from edgekd.metrics import softmax, unit
+from edgekd.metrics import sigmoid, softmax, unit
 from edgekd.names import spoken
 from edgekd.progress import Progress, silent
 from edgekd.records import Caption, SoftTargets
@@ -180,9 +180,11 @@ def soft_targets(
 ) -> tuple[list[Path], SoftTargets]:
     """Writes targets/targets.npz from captions.parquet and the scores of the teachers, by name."""
     from captioning import captions as captions_io
+    from captioning import multilabel
     from captioning import soft_targets as st
     from captioning.matching import Lexicon
 
+    of_task: Any = multilabel if manifest.task.multilabel else st
     ids = [item.id for item in manifest.items]
     row_of = Rows(ids)
     num_classes = manifest.task.num_classes
@@ -196,9 +198,9 @@ def soft_targets(
         return st.read_statements(captions(), row_of, lexicon, by_meaning)
 
     choose = config.temperatures == "best"
-    model = st.fit(statements(), given, tune, num_classes, choose)
+    model = of_task.fit(statements(), given, tune, num_classes, choose)
     progress(1, 3, "captions read")
-    said = st.caption_targets(statements(), model, len(ids), num_classes)
+    said: st.CaptionTargets = of_task.caption_targets(statements(), model, len(ids), num_classes)
     captions_NK = said.probs_NK
     progress(2, 3, "captions matched")
     arrays = {"captions_only": captions_NK, "attributes": said.attributes_NA}
@@ -208,7 +210,7 @@ def soft_targets(
         raise ConfigError(["targets.evidence: scores, and no teacher gives any. Expected captions"])
     scores_alone = config.evidence == "scores" or (bool(scores) and next(captions(), None) is None)
     if scores:
-        scores_NK, found = st.pooled_scores(list(scores.values()), tune, config.calibrate)
+        scores_NK, found = of_task.pooled_scores(list(scores.values()), tune, config.calibrate)
         weights = dict(zip(scores, found, strict=True))
         arrays["scores_only"] = scores_NK
         share = (
@@ -381,7 +383,8 @@ def _voter(manifest: Manifest, store: RunStore) -> Vote:
     if logits is None or features is None:
         raise ConfigError(["filter.vote: the first teacher has no scores and features to vote by"])
     bank = manifest.rows("train", MOST_NEIGHBOURS)
-    return by_neighbours(softmax(logits), features, bank, Rows(ids), Lexicon(manifest.task))
+    probs = sigmoid(logits) if manifest.task.multilabel else softmax(logits)
+    return by_neighbours(probs, features, bank, Rows(ids), Lexicon(manifest.task))
 
 
 def _class_sentences(manifest: Manifest) -> list[str]:

@@ -13,9 +13,9 @@ from captioning.contact_sheet import NUM_IMAGES, choose
 from captioning.rows import Rows
 from captioning.teachers.protocol import Files
 from edgekd.manifest import Manifest
-from edgekd.metrics import softmax
+from edgekd.metrics import sigmoid, softmax
 from edgekd.names import spoken
-from edgekd.records import Caption, Item
+from edgekd.records import Caption, Item, TaskSpec
 
 # Images looked at together, so that the first ones, which wait for weights, tell apart from the rest.
 BLOCK = 3
@@ -119,9 +119,7 @@ def spent(teachers: Sequence[dict[str, Any]]) -> Spent:
     return Spent(tokens, sum(costs) + sum(usage["unsure"]["cost"] or 0.0 for usage in used))
 
 
-def top_scores(
-    files: Files, name: str, items: Sequence[Item], classes: Sequence[str]
-) -> dict[str, str]:
+def top_scores(files: Files, name: str, items: Sequence[Item], task: TaskSpec) -> dict[str, str]:
     """Returns "teacher: cat 81.2%, dog 10.0%" by item id; nothing of a teacher without scores."""
     with np.load(files.arrays) as observations:
         if "logits" not in observations:
@@ -130,10 +128,11 @@ def top_scores(
         logits = observations["logits"]
     told = {}
     for item in items:
-        probs = softmax(logits[row_of[item.id]][None, :])[0]
+        scores = logits[row_of[item.id]][None, :]
+        (probs,) = sigmoid(scores) if task.multilabel else softmax(scores)
         if np.isfinite(probs).all():
             best = np.argsort(-probs, kind="stable")[:_TOP]
-            said = ", ".join(f"{spoken(classes[index])} {probs[index]:.1%}" for index in best)
+            said = ", ".join(f"{spoken(task.classes[index])} {probs[index]:.1%}" for index in best)
             told[item.id] = f"{name}: {said}"
     return told
 

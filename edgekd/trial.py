@@ -112,7 +112,7 @@ def _tried(
     ]
     scores: dict[str, list[str]] = defaultdict(list)
     for each, teacher in zip(files, result["teachers"], strict=True):
-        found = trial.top_scores(each, teacher["name"], shown, few.task.classes)
+        found = trial.top_scores(each, teacher["name"], shown, few.task)
         for item_id, line in found.items():
             scores[item_id].append(line)
     everything = [said for each in captions.values() for said in each]

@@ -110,7 +110,7 @@ class CaptionerTeacher:
 
     def _temperature(self, manifest: Manifest, gain_NK: np.ndarray) -> tuple[float, str]:
         rows, labels = manifest.labelled("tune")
-        if len(rows) < _FEW_LABELS:
+        if len(rows) < _FEW_LABELS or manifest.task.multilabel:
             return self._config.gain_temperature, "the config"
         targets = np.eye(gain_NK.shape[1])[labels]
         return fit_temperature(gain_NK[rows], targets), f"{len(rows)} tune labels"

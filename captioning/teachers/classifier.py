@@ -76,8 +76,10 @@ class ClassifierConfig(Section):
         le=1,
         description="an image gets no score where outputs that are no class of the task have more",
     )
-    activation: Literal["logits", "softmax"] | None = pydantic.Field(
-        None, description="what a .onnx or .tflite file puts out; by default seen from its values"
+    activation: Literal["logits", "softmax", "sigmoid"] | None = pydantic.Field(
+        None,
+        description="what a .onnx or .tflite file puts out; by default seen from its values. sigmoid, "
+        "of any kind: it was trained for several labels an image, for tasks with data.multilabel",
     )
     preprocess: ImageConfig | None = pydantic.Field(
         None, description="by default the model's own, or a preprocess.json beside it"
@@ -128,11 +130,20 @@ class ClassifierTeacher:
         """Returns class logits, at a temperature fitted on tune labels where there are 20."""
         config, labels = self._config, self._labels(observed["outputs"].shape[1])
         mapping = map_classes(labels, manifest.task, config.partial, self.name)
+        independent = config.activation == "sigmoid"
+        if independent and not manifest.task.multilabel:
+            raise WeightsError(
+                f"{config.model}: caption.teacher.activation is sigmoid, so it gives several labels an "
+                "image. Set data.multilabel: true, or another activation"
+            )
         rows, classes = _tune_labels(manifest, mapping)
         floor = self._least_probability(observed["outputs"])
         on_tune = mapping.logits(_as_logits(observed["outputs"][rows], floor))
         temperature, how = _temperature(on_tune, classes, mapping)
-        logits, dropped = _in_blocks(mapping, observed["outputs"], floor, temperature)
+        outputs = _sigmoid_logits(observed["outputs"]) if independent else observed["outputs"]
+        logits, dropped = _in_blocks(mapping, outputs, floor, temperature)
+        if independent:  # what else it sees says nothing against the classes
+            dropped = np.zeros(len(logits))
         abstains = dropped > config.abstain_above
         logits[abstains] = np.nan
         head = {
@@ -149,7 +160,7 @@ class ClassifierTeacher:
             "num_params": self._classifier.num_params,
             "head": head,
         }
-        return Conclusion(logits, (), self._head(mapping, temperature), summary)
+        return Conclusion(logits, (), self._head(mapping, temperature), summary, independent)
 
     def _labels(self, num_outputs: int) -> tuple[str, ...]:
         config = self._config
@@ -253,8 +264,11 @@ def _look_like_probabilities(outputs_NC: np.ndarray) -> bool:
 
 
 def _tune_labels(manifest: Manifest, mapping: ClassMapping) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and labels of tune, of the classes the classifier knows."""
+    """Rows and labels of tune, of the classes the classifier knows; none in a multi-label task,
+    where the pool of the scores is fitted instead."""
     rows, labels = manifest.labelled("tune")
+    if manifest.task.multilabel:
+        return rows[:0], np.zeros(0, dtype=np.int64)
     known = ~np.isin(labels, mapping.missing)
     return rows[known], labels[known]
 
@@ -286,6 +300,14 @@ def _in_blocks(
         logits[part] = mapping.logits(outputs, temperature)
         dropped[part] = mapping.dropped_mass(outputs)
     return logits, dropped
+
+
+def _sigmoid_logits(outputs_NC: np.ndarray) -> np.ndarray:
+    """The outputs as log odds; a file may put out probabilities, which all lie between 0 and 1."""
+    if outputs_NC.min(initial=0) < 0 or outputs_NC.max(initial=0) > 1:
+        return outputs_NC
+    probs = outputs_NC.astype(np.float64).clip(1e-6, 1 - 1e-6)
+    return np.asarray(np.log(probs) - np.log1p(-probs))
 
 
 def _as_logits(outputs_NC: np.ndarray, least_probability: float | None) -> np.ndarray:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from captioning.teachers import composed
+from captioning.teachers import composed, multilabel_probe
 from captioning.teachers.composed import ComposedHead, NamedHead
 from captioning.teachers.configs import ComposedTeacherConfig
 from captioning.teachers.protocol import Brief, Conclusion, Look
 from captioning.teachers.prototypes import fit_prototypes
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
-from edgekd.metrics import softmax
+from edgekd.metrics import sigmoid, softmax
 from edgekd.preprocess import normalized, resized
 from edgekd.records import Item, Preprocess
 from edgekd.store import digest
@@ -78,7 +78,8 @@ class ComposedTeacher:
         if self._config.names:
             names, file = self._named_head(manifest, observed, backbones.sizes)
             encoder_weights = [file]
-        head = composed.fit(
+        fit = multilabel_probe.fit if manifest.task.multilabel else composed.fit
+        head = fit(
             observed["features"],
             observed["imagenet"],
             manifest.labelled("train"),
@@ -88,8 +89,14 @@ class ComposedTeacher:
             self._brief.seed,
         )
         logits = _in_blocks(head, observed["features"], observed["imagenet"])
+        independent = manifest.task.multilabel and head.probe_coef_DK is not None
         captions = speak.sentences(
-            manifest, logits, observed["attributes"], self._brief, self.name, self._config.language
+            manifest,
+            np.log(sigmoid(logits)) if independent else logits,
+            observed["attributes"],
+            self._brief,
+            self.name,
+            self._config.language,
         )
         summary = {
             "num_params": backbones.count_params(head.asks_imagenet) + head.num_params,
@@ -97,7 +104,7 @@ class ComposedTeacher:
             "weights": [file.origin(used=True) for file in backbones.weights]
             + [file.origin(used=head.asks_imagenet) for file in encoder_weights],
         }
-        return Conclusion(logits, captions, head.arrays(), summary)
+        return Conclusion(logits, captions, head.arrays(), summary, independent)
 
     def _named_head(
         self, manifest: Manifest, observed: dict[str, np.ndarray], sizes: tuple[int, ...]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +19,9 @@ import numpy as np
 
 from captioning import captions as captions_io
 from captioning.attributes import measure
+from captioning.multilabel import log_odds
 from captioning.rows import Rows
-from captioning.teachers.protocol import Files, Look, Teacher
+from captioning.teachers.protocol import Conclusion, Files, Look, Teacher
 from edgekd.errors import DiskError
 from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
@@ -107,6 +108,8 @@ def work(
     )
     attributes = seen.arrays[ATTRIBUTES] if measured_NA is None else measured_NA
     conclusion = teacher.conclude(manifest, {**seen.arrays, ATTRIBUTES: attributes})
+    if manifest.task.multilabel:
+        conclusion = _each_class_by_itself(conclusion)
     _keep(manifest.items, seen, conclusion.logits_NK, files)
     left, captions = [files.arrays], [conclusion.captions]
     if files.said.is_file():
@@ -272,6 +275,14 @@ def in_item_order(items: list[Item], *sources: Iterable[Caption]) -> Iterator[Ca
         index = index + 1 if caption.item_id == last else 0
         last = caption.item_id
         yield caption if caption.index == index else _numbered(caption, index)
+
+
+def _each_class_by_itself(conclusion: Conclusion) -> Conclusion:
+    """The scores as log odds of each class; its network would give others, so it is not exported."""
+    logits = conclusion.logits_NK
+    if logits is not None and not conclusion.independent:
+        logits = log_odds(logits)
+    return replace(conclusion, logits_NK=logits, head={})
 
 
 def _keep(items: list[Item], seen: Seen, logits_NK: np.ndarray | None, files: Files) -> None:

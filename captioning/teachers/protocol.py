@@ -92,7 +92,8 @@ class Conclusion:
     """What a teacher makes of everything it saw.
 
     `logits_NK` are class scores whose softmax is a probability, or None for a teacher that only
-    speaks; a row that is not finite abstains. `captions` are those it could not say before it had
+    speaks; a row that is not finite abstains. `independent` says that they are log odds instead, of
+    each class by itself, as multi-label tasks want them. `captions` are those it could not say before it had
     seen all images, in item order. `head` is what rebuilds the teacher for export, beside its
     weights; empty for one that cannot be exported.
     """
@@ -101,6 +102,7 @@ class Conclusion:
     captions: Iterable[Caption] = ()
     head: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    independent: bool = False
 
 
 class Teacher(Protocol):

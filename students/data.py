@@ -38,7 +38,7 @@ class AugmentConfig(Section):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """N images with targets [N, K], their weights [N] and labels [N] (-1: none).
+    """N images with targets [N, K], their weights [N] and labels as `TaskSpec.truth` has them.
 
     `pixels` [M, H, W, 3] uint8 may be a memory map of more images; `rows` [N] says which are meant
     (None: all), so that a selection copies no pixels.
@@ -49,6 +49,11 @@ class TrainingData:
     weight: np.ndarray
     labels: np.ndarray
     rows: np.ndarray | None = None
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which images carry a label, bool [N]."""
+        return np.asarray((self.labels >= 0).reshape(len(self.labels), -1).all(axis=1))
 
     def only(self, kept: np.ndarray) -> TrainingData:
         """The same for some of the images."""

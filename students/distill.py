@@ -16,7 +16,7 @@ from edgekd.progress import Progress
 from edgekd.records import Preprocess
 from edgekd.store import Stopwatch, atomic_path
 from students.data import Changes, TrainingData, batches
-from students.losses import kd_loss, label_loss
+from students.losses import kd_loss, label_loss, labelled_rows, multilabel_kd_loss
 from students.models import device_of
 
 Evaluate = Callable[[torch.nn.Module], dict[str, float]]
@@ -134,12 +134,13 @@ def _loss(network: torch.nn.Module, batch: Any, recipe: Recipe) -> torch.Tensor:
     logits = network(images.permute(0, 3, 1, 2).to(device))
     loss = logits.new_zeros(())
     if recipe.kd_weight:
-        soft = kd_loss(logits, probs.to(device), weight.to(device), recipe.kd_temperature)
+        distance = kd_loss if labels.ndim == 1 else multilabel_kd_loss
+        soft = distance(logits, probs.to(device), weight.to(device), recipe.kd_temperature)
         loss = loss + recipe.kd_weight * soft
     if recipe.label_weight:
         # Mean over the batch, not over its labelled rows: one labelled image in a batch
         # weighs as much as one image, however few are labelled.
-        share = (labels >= 0).float().mean()
+        share = labelled_rows(labels).float().mean()
         hard = label_loss(logits, labels, recipe.label_smoothing)
         loss = loss + recipe.label_weight * share * hard
     return loss

@@ -148,7 +148,7 @@ def labels_alone(
         DataError: no training image carries a label.
     """
     job = _job(manifest, folder, config, store, seed, progress)
-    labelled = job.data.labels >= 0
+    labelled = job.data.labelled
     if not labelled.any():
         raise DataError("baseline: no training image carries a label. Set baseline.enabled: false")
     alone = config.model_copy(update={"kd_weight": 0.0, "label_weight": 1.0})
@@ -260,7 +260,7 @@ class _Job:
 
     def taught(self) -> _Job:
         """The images with something to learn from: a target the teacher stands by, or a label."""
-        return self.only((self.data.weight > 0) | (self.data.labels >= 0))
+        return self.only((self.data.weight > 0) | self.data.labelled)
 
 
 def _job(
@@ -282,7 +282,8 @@ def _job(
     pixels = image_cache(train, folder, preprocess, store, progress)
     targets = targets_file.Targets(store.path("targets", "targets.npz"))
     rows = np.array([targets.row_of[item.id] for item in train])
-    labels = np.array([-1 if item.label is None else item.label for item in train], dtype=np.int64)
+    truth = manifest.task.truth
+    labels = truth([item.label for item in train])
     data = TrainingData(pixels, targets.probs().only(rows), targets.array("weight")[rows], labels)
     tune = [item for item in manifest.of("tune") if item.label is not None]
     images = digest([(item.id, item.label) for item in [*train, *tune]])
@@ -290,10 +291,11 @@ def _job(
     if not tune:
         return job
     tune_pixels = image_cache(tune, folder, preprocess, store, progress)
-    tune_labels = np.array([item.label for item in tune])
+    tune_labels = truth([item.label for item in tune])
+    probabilities = metrics.sigmoid if manifest.task.multilabel else metrics.softmax
 
     def evaluate(network: torch.nn.Module) -> dict[str, float]:
-        probs = metrics.softmax(logits_of(network, tune_pixels, preprocess))
+        probs = probabilities(logits_of(network, tune_pixels, preprocess))
         return {
             "accuracy": metrics.accuracy(probs, tune_labels),
             "nll": metrics.negative_log_likelihood(probs, tune_labels),

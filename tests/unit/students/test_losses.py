@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from students.losses import ShapeError, kd_loss, label_loss
+from students.losses import ShapeError, kd_loss, label_loss, multilabel_kd_loss
 
 # softmax of the first row is (3/4, 1/4).
 LOGITS = torch.tensor([[math.log(3), 0.0]])
@@ -87,3 +87,39 @@ def test_label_smoothing_by_hand() -> None:
     # .9 on the label and .1 spread over both: -(.95 ln 3/4 + .05 ln 1/4)
     loss = label_loss(LOGITS, torch.tensor([0]), 0.1)
     assert float(loss) == pytest.approx(-(0.95 * math.log(0.75) + 0.05 * math.log(0.25)), rel=1e-5)
+
+
+def test_the_loss_of_several_labels_by_hand() -> None:
+    # Of the student 3/4 and 1/2; the target says 1/2 and 1/2: only the first class has a distance.
+    logits, targets = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[0.5, 0.5]])
+    divergence = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    assert float(multilabel_kd_loss(logits, targets, ONE, 1.0)) == pytest.approx(
+        divergence, abs=1e-5
+    )
+    assert float(multilabel_kd_loss(logits, targets, torch.zeros(1), 1.0)) == 0
+    root = math.sqrt(3) / (1 + math.sqrt(3))
+    softer = 0.5 * math.log(0.5 / root) + 0.5 * math.log(0.5 / (1 - root))
+    found = float(multilabel_kd_loss(logits, targets, ONE, 2.0))
+    assert found == pytest.approx(4 * softer, abs=1e-5)
+    with pytest.raises(ShapeError):
+        multilabel_kd_loss(logits, targets[:, :1], ONE, 1.0)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_a_student_of_several_labels_that_says_what_the_target_does_has_no_loss(
+    temperature: float,
+) -> None:
+    targets = torch.tensor([[0.9, 0.02, 0.4], [0.0, 1.0, 0.5]])
+    loss = multilabel_kd_loss(torch.logit(targets, eps=1e-6), targets, torch.ones(2), temperature)
+    assert float(loss) == pytest.approx(0, abs=1e-4)
+
+
+def test_labels_of_several_classes_by_hand() -> None:
+    labels = torch.tensor([[1, 0], [-1, -1]], dtype=torch.int8)
+    logits = torch.tensor([[math.log(3), 0.0], [5.0, 5.0]], requires_grad=True)
+    loss = label_loss(logits, labels)
+    assert loss.item() == pytest.approx(-math.log(0.75) - math.log(0.5), rel=1e-5)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[1].abs().sum() == 0
+    assert float(label_loss(logits[1:], labels[1:])) == 0

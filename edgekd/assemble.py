@@ -51,6 +51,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
             "versions": machine.versions(),
             "task": {
                 "classes": facts.manifest.task.classes,
+                "multilabel": facts.manifest.task.multilabel,
                 "data": facts.data_folder.name,
                 "licence": facts.config["data"]["licence"],
             },
@@ -61,6 +62,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
             "teacher": teacher,
             "targets": _targets(facts),
             "confusion": _confusion(chosen),
+            "multilabel": _multilabel(chosen),
             "confidence": chosen.metrics.get("confidence"),
             "captions": facts.results["filter"]
             | {
@@ -90,7 +92,7 @@ def load(folder: Path) -> dict[str, Any]:
 def _test_digest(manifest: Manifest) -> str:
     """Tells whether another run was tested on the same images with the same labels."""
     return digest_of_test(
-        (item.id, manifest.task.classes[item.label])
+        (item.id, manifest.task.named(item.label))
         for item in manifest.of("test")
         if item.label is not None
     )
@@ -112,13 +114,25 @@ def model_card(facts: Facts, chosen: ExportedModel) -> dict[str, Any]:
             {"name": "accuracy on test", **test["accuracy"]},
             {"name": "calibration error on test", "value": _calibration_error(chosen)},
         ]
+    if test and "multilabel" in test:
+        figures[0]["name"] = "exactly the classes that a test image shows"
+        figures += [
+            {"name": key.replace("_", " ") + " on test", "value": test["multilabel"][key]}
+            for key in ("mean_average_precision", "micro_f1", "macro_f1")
+        ]
     if "parity" in chosen.metrics:
         agreement = chosen.metrics["parity"]["agreement"]
         figures.append({"name": "agreement with the fp32 file", "value": agreement})
     head, found = _first_teacher(facts)["head"], chosen.metrics.get("confidence")
     return {
         "name": config["name"],
-        "intended_use": "Telling apart images of: " + ", ".join(facts.manifest.task.classes) + ".",
+        "intended_use": (
+            "Naming which of these an image shows: "
+            if facts.manifest.task.multilabel
+            else "Telling apart images of: "
+        )
+        + ", ".join(facts.manifest.task.classes)
+        + ".",
         "architecture": f"{config['distill']['arch']}, {chosen.model}, {chosen.precision}",
         "num_params": chosen.num_params,
         "num_macs": chosen.num_macs,
@@ -229,7 +243,7 @@ def _gain(
     logits = np.load(facts.folder / "exports" / "logits.npz")
     labels = logits["test/labels"]
     right, reference = (
-        logits[f"{_file(record)}/test"].argmax(axis=1) == labels for record in (chosen, alone)
+        metrics.right(logits[f"{_file(record)}/test"], labels) for record in (chosen, alone)
     )
     value, low, high = metrics.paired_difference_interval(right, reference)
     return {"value": value, "low": low, "high": high}
@@ -262,7 +276,7 @@ def _teacher_accuracy(facts: Facts, teacher: dict[str, Any]) -> dict[str, Any] |
         if "logits" not in observations:
             return None
         rows, labels = _test_rows(facts, observations["ids"].tolist())
-        return metrics.share(observations["logits"][rows].argmax(axis=1) == labels)
+        return metrics.share(metrics.right(observations["logits"][rows], labels))
 
 
 def _first_teacher(facts: Facts) -> dict[str, Any]:
@@ -287,7 +301,7 @@ def _test_rows(facts: Facts, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
     row_of = {item_id: row for row, item_id in enumerate(ids)}
     labelled = [item for item in facts.manifest.of("test") if item.label is not None]
     rows = np.array([row_of[item.id] for item in labelled], dtype=np.int64)
-    return rows, np.array([item.label for item in labelled], dtype=np.int64)
+    return rows, facts.manifest.task.truth([item.label for item in labelled])
 
 
 def _targets(facts: Facts) -> dict[str, Any]:
@@ -295,7 +309,9 @@ def _targets(facts: Facts) -> dict[str, Any]:
     rows, labels = _test_rows(facts, targets.ids)
     named = {"captions_only": "captions_only", "scores_only": "scores_only", "both": "probs"}
     shares = {
-        name: metrics.share(targets.probs(key).argmax()[rows] == labels) if key in targets else None
+        name: metrics.share(metrics.right(targets.probs(key).rows(rows), labels, 0.5))
+        if key in targets
+        else None
         for name, key in named.items()
     }
     provenance = dict(facts.results["targets"]["provenance"])
@@ -321,9 +337,14 @@ def _said(values: dict[str, Any]) -> str:
 
 
 def _confusion(chosen: ExportedModel) -> dict[str, Any] | None:
-    if "test" not in chosen.metrics:
+    if "confusion" not in chosen.metrics.get("test", {}):
         return None
     return {"model": _file(chosen), "counts": chosen.metrics["test"]["confusion"]}
+
+
+def _multilabel(chosen: ExportedModel) -> dict[str, Any] | None:
+    found = chosen.metrics.get("test", {}).get("multilabel")
+    return None if found is None else {"model": _file(chosen)} | found
 
 
 def _distillation(facts: Facts) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def _right(run: dict[str, Any], file: str) -> np.ndarray | None:
     with np.load(run["logits"]) as stored:
         if f"{file}/test" not in stored or "test/ids" not in stored:
             return None
-        right: np.ndarray = stored[f"{file}/test"].argmax(axis=1) == stored["test/labels"]
+        right = metrics.right(stored[f"{file}/test"], stored["test/labels"])
         return right[np.argsort(stored["test/ids"])]
 
 
@@ -224,7 +224,7 @@ def _test_digest(run: dict[str, Any]) -> str | None:
     classes = report["task"]["classes"]
     if run["logits"] is not None:
         with np.load(run["logits"]) as logits:
-            if "test/ids" in logits:
+            if "test/ids" in logits and logits["test/labels"].ndim == 1:
                 pairs = zip(logits["test/ids"].tolist(), logits["test/labels"], strict=True)
                 return run_folders.digest_of_test((id_, classes[label]) for id_, label in pairs)
     return _test_digest_of_manifest(run["path"] / "manifest.parquet")
@@ -240,7 +240,7 @@ def _test_digest_of_manifest(path: Path) -> str | None:
     except EdgeKDError:  # of another schema version: then it is unknown
         return None
     return run_folders.digest_of_test(
-        (item.id, manifest.task.classes[item.label])
+        (item.id, manifest.task.named(item.label))
         for item in manifest.of("test")
         if item.label is not None
     )

@@ -13,7 +13,7 @@ from PIL import Image
 from edgekd import confidence, preprocess, runtimes
 from edgekd.bundle_files import BundleFiles
 from edgekd.errors import DataError, EdgeKDError
-from edgekd.metrics import softmax
+from edgekd.metrics import sigmoid, softmax
 
 MODEL_NAMES = ("model.tflite", "model.onnx")
 
@@ -26,6 +26,9 @@ class Prediction:
     against its `reject_below`: the probability, unless its `reject_by` names another score.
     `rejected` is True where it is below: take the answer as "none of them". Where the image could
     not be read, `error` says why, and there is no label.
+
+    `labels` are the classes that the image shows, the surest first: one, unless the model names
+    several (then probabilities are those of each class by itself, and there may be none).
     """
 
     path: str
@@ -35,6 +38,7 @@ class Prediction:
     rejected: bool = False
     error: str | None = None
     confidence: float | None = None
+    labels: tuple[str, ...] = ()
 
 
 def open_bundle(path: Path | str, threads: int = 1) -> Predictor:
@@ -75,10 +79,13 @@ class Predictor:
         self.preprocess = preprocess.from_json(settings)
         self.confidence = confidence.from_json(settings)
         try:
-            self._activation = settings["outputs"][0]["activation"]
+            output = settings["outputs"][0]
+            self._activation = output["activation"]
+            self.multilabel = output.get("kind") == "multilabel"
+            self._threshold = float(output["threshold"]) if self.multilabel else 0.5
         except (KeyError, IndexError, TypeError) as error:
             raise EdgeKDError(
-                f"preprocess.json: outputs[0].activation is missing ({error!r})"
+                f"preprocess.json: outputs[0] lacks activation or threshold ({error!r})"
             ) from error
         self._runner = runtimes.load(model, threads)
         self._keep = keep
@@ -113,18 +120,43 @@ class Predictor:
 
     def answer(self, values: np.ndarray, name: str = "", top: int = 5) -> Prediction:
         """Returns what the model's dequantized outputs [K] for one image mean."""
+        if self.multilabel:
+            return self._classes_shown(values, name, top)
         logits_1K = self._logits(values)[None]
         (probs,) = softmax(logits_1K, self.confidence.temperature)
         score = confidence.scores(logits_1K, self.confidence.reject_by, self.confidence.temperature)
-        order = np.argsort(-probs, kind="stable")
+        best = self._most_likely(probs, top)
+        label, probability = best[0]
         return Prediction(
             path=name,
-            label=self.labels[order[0]],
-            probability=float(probs[order[0]]),
-            top=tuple((self.labels[index], float(probs[index])) for index in order[:top]),
+            label=label,
+            probability=probability,
+            top=best[:top],
             rejected=bool(self.confidence.rejects(score)[0]),
             confidence=float(score[0]),
+            labels=(label,),
         )
+
+    def _classes_shown(self, values: np.ndarray, name: str, top: int) -> Prediction:
+        """Each class by itself: `label` is the surest of those above the threshold, None for none."""
+        probs = values if self._activation == "sigmoid" else sigmoid(values)
+        shown = tuple(
+            label for label, p in self._most_likely(probs, len(probs)) if p > self._threshold
+        )
+        best = self._most_likely(probs, top)
+        return Prediction(
+            path=name,
+            label=shown[0] if shown else None,
+            probability=best[0][1],
+            top=best[:top],
+            confidence=best[0][1],
+            labels=shown,
+        )
+
+    def _most_likely(self, probs: np.ndarray, top: int) -> tuple[tuple[str, float], ...]:
+        """At least the first."""
+        order = np.argsort(-probs, kind="stable")[: max(1, top)]
+        return tuple((self.labels[index], float(probs[index])) for index in order)
 
     def _logits(self, values: np.ndarray) -> np.ndarray:
         if self._activation != "softmax":

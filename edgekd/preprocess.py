@@ -90,9 +90,15 @@ def to_json(
     input_spec: TensorSpec,
     output_spec: TensorSpec,
     confidence: Confidence | None = None,
+    multilabel: bool = False,
 ) -> dict[str, Any]:
-    """Returns the content of `preprocess.json` (schema 1); `edgekd.confidence` reads its share."""
+    """Returns the content of `preprocess.json` (schema 1); `edgekd.confidence` reads its share.
+
+    Of a `multilabel` model each output is by itself: the image shows the classes whose sigmoid is
+    above the `threshold`.
+    """
     confidence = confidence or Confidence()
+    decided: dict[str, Any] = {"kind": "multilabel", "threshold": 0.5} if multilabel else {}
     return {
         "schema": SCHEMA,
         "inputs": [
@@ -127,6 +133,7 @@ def to_json(
                 "scale": output_spec.scale,
                 "zero_point": output_spec.zero_point,
                 "temperature": confidence.temperature,
+                **decided,
             }
         ],
         "reject_by": confidence.reject_by,

@@ -74,7 +74,8 @@ def headline(report: dict[str, Any]) -> str:
     """Returns one sentence: the chosen file, its size and accuracy, and what it is compared to."""
     head = _clean(report["headline"])
     num_labels = report["labels"]["train"]["labels"]
-    clauses = [_accuracy_clause(head, report["labels"]["test"]["labels"])]
+    multilabel = report.get("multilabel") is not None
+    clauses = [_accuracy_clause(head, report["labels"]["test"]["labels"], multilabel)]
     if head["accuracy"] is not None and head["labels_alone_accuracy"] is not None:
         alone = percent(head["labels_alone_accuracy"]["value"])
         verb = "gives" if num_labels == 1 else "give"
@@ -144,17 +145,16 @@ def _clean(report: dict[str, Any]) -> dict[str, Any]:
     return without_nan(to_dict(report))
 
 
-def _accuracy_clause(head: dict[str, Any], num_test_labels: int) -> str:
+def _accuracy_clause(head: dict[str, Any], num_test_labels: int, multilabel: bool) -> str:
     name = PurePath(head["path"]).name
     found = f"{name} ({format_size(head['size_bytes'])})"
     accuracy = head["accuracy"]
     if accuracy is None:
         reason = ": no labelled test images" if num_test_labels == 0 else ""
         return f"{found}, accuracy not measured{reason}"
-    return (
-        f"{found} answers {percent(accuracy['value'])} of {plural(accuracy['n'], 'test image')} "
-        f"right ({interval(accuracy)})"
-    )
+    images = f"{percent(accuracy['value'])} of {plural(accuracy['n'], 'test image')}"
+    said = f"names all classes of {images}" if multilabel else f"answers {images}"
+    return f"{found} {said} right ({interval(accuracy)})"
 
 
 def _comparisons(head: dict[str, Any]) -> list[str]:

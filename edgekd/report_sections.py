@@ -55,6 +55,17 @@ _FILE_TERMS = [
     ),
 ]
 
+_CLASS_TERMS = [
+    ("Precision", "share of the images where the class was named that show it."),
+    ("Recall", "share of the images that show the class where it was named."),
+    ("F1", "harmonic mean of precision and recall, named from a probability of 0.5 on."),
+    (
+        "Average precision",
+        "mean precision over all thresholds, weighted by what each adds to recall; 50% of a class "
+        "that half of the images show is a guess.",
+    ),
+]
+
 _UNSURE_TERMS = [
     ("Coverage", "share of the images that get an answer; the others are called unsure."),
     (
@@ -107,6 +118,7 @@ def sections(report: dict[str, Any]) -> list[Section]:
         _gates(report["gates"]),
         _files(report["rows"]),
         _confusion(report["confusion"], report["task"]["classes"]),
+        _several_labels(report.get("multilabel"), report["task"]["classes"]),
         _unsure(report.get("confidence")),
         _teacher(report["teacher"]),
         _targets(report["targets"]),
@@ -299,6 +311,32 @@ def _confusion(confusion: dict[str, Any] | None, classes: list[str]) -> Section 
         f"Which classes {confusion['model']} takes for which, counted on the test images.",
         [] if rows else ["It made no error on the test images."],
         [table] if rows else [],
+    )
+
+
+def _several_labels(found: dict[str, Any] | None, classes: list[str]) -> Section | None:
+    if found is None:
+        return None
+    measured = zip(classes, found["classes"], strict=True)
+    worst_first = sorted(measured, key=lambda pair: (pair[1]["f1"] is None, pair[1]["f1"] or 0.0))
+    keys = ("precision", "recall", "f1", "average_precision")
+    rows = [
+        [name, f"{row['shown']:,}", *(percent(row[key]) for key in keys)]
+        for name, row in worst_first
+    ]
+    columns = ["Class", "Images that show it", "Precision", "Recall", "F1", "Average precision"]
+    table = Table("Every class, the worst first", columns, rows, frozenset(range(1, 6)))
+    return Section(
+        "classes",
+        "Class by class",
+        f"Whether {found['model']} names each class on the test images that show it, and on no other. "
+        "Accuracy elsewhere in this report counts an image only where all its classes are right.",
+        [
+            f"Mean average precision {percent(found['mean_average_precision'])}, F1 over all answers "
+            f"{percent(found['micro_f1'])}, mean F1 of the classes {percent(found['macro_f1'])}."
+        ],
+        [table],
+        _CLASS_TERMS,
     )
 
 

@@ -350,7 +350,11 @@ def _bundle(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     chosen = _chosen(current)
     prepared = _preprocess(current)[chosen.model]
     values = preprocessing.to_json(
-        prepared, chosen.input, chosen.output, confidence.from_metrics(chosen.metrics)
+        prepared,
+        chosen.input,
+        chosen.output,
+        confidence.from_metrics(chosen.metrics),
+        current.manifest.task.multilabel,
     )
     labels = list(current.manifest.task.classes)
     exported = _evaluated(current)

@@ -65,7 +65,7 @@ def write_bundle(
         preprocess=preprocess,
         sizes={name: len(content) for name, content in sorted(models.items())},
         test_image=image_name,
-        expected_class=expected["class"],
+        expected_class=" and ".join(expected["labels"]) or "no class",
         licences=licences,
     )
     contents = models | {
@@ -93,9 +93,9 @@ def write_bundle(
 def expected_output(
     model: Path, labels: list[str], preprocess: dict[str, Any], image: Path
 ) -> dict[str, Any]:
-    """Returns {class, logits, tolerance, model, confidence, rejected}: what it says of `image` here.
+    """Returns {class, labels, logits, tolerance, model, confidence, rejected}: what it says of `image`.
 
-    `tolerance` is 2% of the spread of the logits, since processors round differently. `confidence`
+    `class` is the likeliest, `labels` are all that the answer names. `tolerance` is 2% of the spread of the logits, since processors round differently. `confidence`
     and `rejected` follow from these logits by preprocess.json.
 
     Raises:
@@ -106,6 +106,7 @@ def expected_output(
     answer = predictor.answer(logits)
     return {
         "class": labels[int(logits.argmax())],
+        "labels": list(answer.labels),
         "logits": [float(value) for value in logits],
         "tolerance": max(1e-4, _TOLERANCE * float(logits.max() - logits.min())),
         "model": f"model{model.suffix}",
@@ -150,7 +151,8 @@ def _check_labels(labels: list[str]) -> None:
 
 
 def _check_expected(expected: dict[str, Any], labels: list[str]) -> None:
-    missing = [key for key in ("class", "logits", "tolerance", "model") if key not in expected]
+    keys = ("class", "logits", "tolerance", "model", "labels")
+    missing = [key for key in keys if key not in expected]
     if missing:
         raise UsageError(f"expected: '{missing[0]}' is missing. Take it from expected_output()")
     if expected["class"] not in labels or len(expected["logits"]) != len(labels):

@@ -74,6 +74,7 @@ def render_model_card(
             limits=_INTEGER_LIMITS.get(entry["dtype"]),
             resize=_resize_call(entry["resize"]),
             output=preprocess["outputs"][0],
+            multilabel=preprocess["outputs"][0].get("kind") == "multilabel",
             sure=sure,
             score=SCORES_IN_WORDS[sure.reject_by],
             score_call=_SCORE_CALLS[sure.reject_by],

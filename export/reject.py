@@ -56,7 +56,7 @@ class Outliers:
 
 def check(config: RejectConfig, manifest: Manifest) -> None:
     """Raises a DataError where the images at hand cannot give what `config` asks for."""
-    if not config.enabled:
+    if not config.enabled or manifest.task.multilabel:
         return
     if config.min_accuracy is not None:
         found = len(_labelled_tune(manifest))

@@ -183,7 +183,7 @@ def evaluate(
     arrays: dict[str, np.ndarray] = {}
     for split, items in splits.items():
         arrays[f"{split}/ids"] = np.array([item.id for item in items])
-        arrays[f"{split}/labels"] = np.array([-1 if i.label is None else i.label for i in items])
+        arrays[f"{split}/labels"] = manifest.task.truth([item.label for item in items])
     measured = []
     for record in exported:
         name = Path(record.path).name
@@ -196,9 +196,11 @@ def evaluate(
         last = next(reversed(splits))
         reference = f"{record.model}.fp32.{record.format}/{last}"
         if reference in arrays:
-            metrics["parity"] = parity(arrays[reference], arrays[f"{name}/{last}"])
+            metrics["parity"] = parity(
+                arrays[reference], arrays[f"{name}/{last}"], manifest.task.multilabel
+            )
         measured.append(replace(record, metrics=metrics))
-    if reject.enabled:
+    if reject.enabled and not manifest.task.multilabel:  # its answers may be none as they are
         measured = _with_confidence(
             measured, answers, manifest, folder, store, reject, choose, arrays
         )

@@ -56,6 +56,7 @@ test: $(STAMP)
 proof: $(STAMP)
 	@.venv/bin/python -m benchmarks.demo $(ARGS)
 	@.venv/bin/python -m benchmarks.target_forms fashion $(ARGS)
+	@.venv/bin/python -m benchmarks.several_labels $(ARGS)
 	@.venv/bin/python -m benchmarks.teacher_parts $(ON_PHOTOS)
 	@for claim in names-held names-all five-labels; do \
 		.venv/bin/python -m benchmarks.photos $$claim $(ON_PHOTOS) || exit; done

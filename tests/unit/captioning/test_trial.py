@@ -94,9 +94,9 @@ def test_the_likeliest_classes_of_each_image(tmp_path: Path) -> None:
     logits = np.log(np.array([[0.25, 0.75], [np.nan, 1.0]]))
     files = observed(tmp_path, logits=logits)
     items = [Item("a", "a.png", "train"), Item("b", "b.png", "train")]
-    found = top_scores(files, "composed/x", items, CLASSES)
+    found = top_scores(files, "composed/x", items, TaskSpec("pets", CLASSES))
     assert found == {"a": "composed/x: sea horse 75.0%, cat 25.0%"}  # the other abstains
-    assert top_scores(observed(tmp_path), "openai/y", items, CLASSES) == {}
+    assert top_scores(observed(tmp_path), "openai/y", items, TaskSpec("pets", CLASSES)) == {}
 
 
 def test_room_on_disk_is_that_of_arrays_and_captions_twice(tmp_path: Path) -> None:

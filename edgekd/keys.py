@@ -16,10 +16,10 @@ from captioning.rules import rules_sha256
 from captioning.teachers.protocol import Files
 from captioning.views import scoring
 from edgekd.manifest import Manifest
-from edgekd.records import SPLITS, to_dict
+from edgekd.records import SPLITS, Label, to_dict
 from edgekd.running import MadeOf, Run
 from edgekd.sources import listing
-from edgekd.store import digest, file_sha256
+from edgekd.store import digest, digest_each, file_sha256
 
 _IMAGES = ("images", "classes", "synonyms")
 _HOW = ("caption.block_size", "caption.workers", "caption.ray_address")
@@ -256,14 +256,14 @@ def _content(path: Path) -> str:
 def _facet(name: str) -> Callable[[Manifest], Any]:
     """How one part of the manifest is told apart; a split is its images and their labels."""
     facets: dict[str, Callable[[Manifest], Any]] = {
-        "images": lambda m: digest([item.id for item in m.items]),
+        "images": lambda m: digest_each(m.ids),
         "classes": lambda m: _of_kind(m, digest(m.task.classes)),
         "num_classes": lambda m: _of_kind(m, m.task.num_classes),
         "synonyms": lambda m: digest(m.task.synonyms),
     }
     for split in SPLITS:
-        facets[split] = lambda m, split=split: digest(  # type: ignore[misc]
-            [(item.id, item.label) for item in m.of(split)]
+        facets[split] = lambda m, split=split: digest_each(  # type: ignore[misc]
+            (item_id, label) for item_id, label, of in _labels(m) if of == split
         )
     return facets[name]
 
@@ -271,3 +271,8 @@ def _facet(name: str) -> Callable[[Manifest], Any]:
 def _of_kind(manifest: Manifest, classes: Any) -> Any:
     """Tells a multi-label task from another with the same classes."""
     return ["multilabel", classes] if manifest.task.multilabel else classes
+
+
+def _labels(manifest: Manifest) -> Iterable[tuple[str, Label | None, str]]:
+    columns = ("id", "label", "split")
+    return zip(*(manifest.column(name) for name in columns), strict=True)

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from PIL import Image
 from edgekd import names
 from edgekd.config import Section
 from edgekd.errors import DataError
+from edgekd.items_file import Items
 from edgekd.labels import Labels
 from edgekd.near_duplicates import Fingerprints
 from edgekd.preprocess import open_image
@@ -135,20 +136,39 @@ _ONE_CLASS = (
 
 @dataclass(frozen=True)
 class Manifest:
-    """The task, its items, what was left out with the reason, and what a user should know."""
+    """The task, its items, what was left out with the reason, and what a user should know.
+
+    One that was loaded holds no items: they are read from its file whenever they are asked for.
+    """
 
     task: TaskSpec
-    items: list[Item]
+    items: Sequence[Item]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     num_duplicates: int = 0
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def ids(self) -> Collection[str]:
+        """The ids in order, to be read any number of times."""
+        return _Ids(self)
+
+    def column(self, name: str) -> Iterator[Any]:
+        """Yields one field of every item; of a manifest that was loaded no other is read."""
+        if isinstance(self.items, Items):
+            return self.items.column(name)
+        return (getattr(item, name) for item in self.items)
+
     def of(self, *splits: Split) -> list[Item]:
         return [item for item in self.items if item.split in splits]
 
+    def is_of(self, split: Split) -> np.ndarray:
+        """Returns which items [N] are of a split, bool."""
+        found = (each == split for each in self.column("split"))
+        return np.fromiter(found, bool, len(self.items))
+
     def rows(self, split: Split, most: int) -> np.ndarray:
         """Returns the rows of a split's items, int64; of more than `most`, that many evenly spaced."""
-        rows = np.array([n for n, item in enumerate(self.items) if item.split == split], np.int64)
+        rows = np.flatnonzero(self.is_of(split))
         if len(rows) <= most:
             return rows
         return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
@@ -161,10 +181,11 @@ class Manifest:
 
     def labelled(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
         """Returns (rows int64, labels as `TaskSpec.truth` has them) of a split's labelled items."""
+        pairs = zip(self.column("split"), self.column("label"), strict=True)
         found = [
-            (row, item.label)
-            for row, item in enumerate(self.items)
-            if item.split == split and item.label is not None
+            (row, label)
+            for row, (of, label) in enumerate(pairs)
+            if of == split and label is not None
         ]
         rows = np.array([row for row, _ in found], dtype=np.int64)
         return rows, self.task.truth([label for _, label in found])
@@ -172,9 +193,9 @@ class Manifest:
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and labels in each split."""
         counts: dict[str, dict[str, int]] = {s: {"images": 0, "labels": 0} for s in SPLITS}
-        for item in self.items:
-            counts[item.split]["images"] += 1
-            counts[item.split]["labels"] += item.label is not None
+        for split, label in zip(self.column("split"), self.column("label"), strict=True):
+            counts[split]["images"] += 1
+            counts[split]["labels"] += label is not None
         return counts
 
     def near_copies(self) -> dict[str, int]:
@@ -185,6 +206,20 @@ class Manifest:
             "images": sum(len(group) for group in groups),
             "across_splits": sum(len(group) for group in across),
         }
+
+
+@dataclass(frozen=True)
+class _Ids(Collection[str]):
+    manifest: Manifest
+
+    def __len__(self) -> int:
+        return len(self.manifest.items)
+
+    def __iter__(self) -> Iterator[str]:
+        return self.manifest.column("id")
+
+    def __contains__(self, item_id: object) -> bool:
+        return any(each == item_id for each in self)
 
 
 def build(
@@ -264,14 +299,12 @@ def load(path: Path) -> Manifest:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not readable as parquet ({error})") from error
-    with file:
-        meta = json.loads((file.schema_arrow.metadata or {}).get(b"edgekd", b"{}"))
-        if meta.get("schema") not in _READABLE:
-            raise DataError(
-                f"{path}: schema {meta.get('schema')!r}, this edgekd reads schema {SCHEMA}. "
-                "Write it anew with: edgekd run CONFIG --until validate"
-            )
-        items = list(_loaded(file))
+    meta = json.loads((file.schema_arrow.metadata or {}).get(b"edgekd", b"{}"))
+    if meta.get("schema") not in _READABLE:
+        raise DataError(
+            f"{path}: schema {meta.get('schema')!r}, this edgekd reads schema {SCHEMA}. "
+            "Write it anew with: edgekd run CONFIG --until validate"
+        )
     task = TaskSpec(
         name=meta["name"],
         classes=tuple(meta["classes"]),
@@ -279,7 +312,7 @@ def load(path: Path) -> Manifest:
         multilabel=meta.get("multilabel", False),
     )
     skipped = [(file, reason) for file, reason in meta["skipped"]]
-    return Manifest(task, items, skipped, meta["num_duplicates"], meta.get("notes", []))
+    return Manifest(task, Items(file), skipped, meta["num_duplicates"], meta.get("notes", []))
 
 
 def skipped_csv(manifest: Manifest) -> str:
@@ -566,7 +599,7 @@ def _rank(split: Split | None) -> int:
     return -1 if split is None else SPLITS.index(split)
 
 
-def _near_groups(items: list[Item]) -> list[list[Item]]:
+def _near_groups(items: Sequence[Item]) -> list[list[Item]]:
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.near is not None:
@@ -585,19 +618,6 @@ def _straddling(items: list[Item]) -> list[str]:
         f"{first.path} ({first.split}) and {other.path} ({other.split}). The splits are the data's "
         "own, so nothing was moved; results on such images flatter"
     ]
-
-
-def _loaded(file: Any) -> Iterator[Item]:
-    """The rows as items; texts that repeat are kept once."""
-    once: dict[Any, Any] = {}
-    repeated = ("split", "label_origin", "group", "licence")
-    for batch in file.iter_batches(_ROWS_A_GROUP):
-        for row in batch.to_pylist():
-            if isinstance(row["label"], list):
-                row["label"] = tuple(row["label"])
-            for name in repeated:
-                row[name] = once.setdefault(row[name], row[name])
-            yield Item(**row)
 
 
 def _parquet_schema(multilabel: bool) -> Any:

@@ -53,7 +53,7 @@ class Run:
         return self._manifest
 
     def use(self, manifest: Manifest) -> None:
-        """Takes a manifest that was just made, instead of reading it from its file."""
+        """Takes a manifest that was just made in place of the one before."""
         self._manifest = manifest
 
     def result(self, stage: str) -> Any:

@@ -61,7 +61,7 @@ def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     built = read_data(current.config, progress)
     path = current.store.path("manifest.parquet")
     manifests.save(built, path)
-    current.use(built)
+    current.use(manifests.load(path))  # which holds no items
     skipped = current.store.path("skipped.csv")
     skipped.unlink(missing_ok=True)  # an earlier run's
     if built.skipped:

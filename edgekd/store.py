@@ -42,8 +42,17 @@ def file_sha256(path: Path) -> str:
 
 def digest(value: Any) -> str:
     """Returns the hex digest of a JSON-able value, independent of key order."""
-    text = json.dumps(to_dict(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def digest_each(values: Iterable[Any]) -> str:
+    """Returns `digest` of the list of the values, of which one is held at a time."""
+    whole, comma = hashlib.sha256(b"["), b""
+    for value in values:
+        whole.update(comma + _canonical(value))
+        comma = b","
+    whole.update(b"]")
+    return whole.hexdigest()
 
 
 @contextlib.contextmanager
@@ -421,6 +430,11 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self.start
+
+
+def _canonical(value: Any) -> bytes:
+    text = json.dumps(to_dict(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return text.encode()
 
 
 def _to_disk(path: Path) -> None:

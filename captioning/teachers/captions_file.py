@@ -168,7 +168,7 @@ class _Captions:
     """The captions in the order of the items, an item's in that of the file; read when iterated."""
 
     index: Path
-    items: list[Item]
+    items: Sequence[Item]
     teacher: str
 
     def __iter__(self) -> Iterator[Caption]:
@@ -223,7 +223,9 @@ _IN_ORDER = (
 )
 
 
-def _build(index: Path, items: list[Item], rows: Iterable[Row | BadRow], by_id: bool) -> _Counts:
+def _build(
+    index: Path, items: Sequence[Item], rows: Iterable[Row | BadRow], by_id: bool
+) -> _Counts:
     """Writes the index anew; returns what became of the rows."""
     counts = _Counts()
     index.parent.mkdir(parents=True, exist_ok=True)
@@ -246,7 +248,7 @@ def _build(index: Path, items: list[Item], rows: Iterable[Row | BadRow], by_id: 
     return counts
 
 
-def _images(items: list[Item], by_id: bool) -> Iterator[tuple[int, str, str]]:
+def _images(items: Sequence[Item], by_id: bool) -> Iterator[tuple[int, str, str]]:
     for row, item in enumerate(items):
         path = caption_rows.key(item.path)
         yield row, item.id if by_id else path, path.rpartition("/")[2]

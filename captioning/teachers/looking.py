@@ -131,7 +131,7 @@ def work(
 
 def look_at_all(
     teacher: Teacher,
-    items: list[Item],
+    items: Sequence[Item],
     folder: Path,
     files: Files,
     block_size: int,
@@ -169,7 +169,7 @@ def look_at_all(
     return Seen(joined(items, before, new_items, new), len(new_items), settings)
 
 
-def blocks_of(items: list[Item], folder: Path, block_size: int) -> list[Block]:
+def blocks_of(items: Sequence[Item], folder: Path, block_size: int) -> list[Block]:
     """Returns the blocks of items; where one lies depends on what is in it alone."""
     parts = [items[start : start + block_size] for start in range(0, len(items), block_size)]
     return [
@@ -237,16 +237,16 @@ def ids_before(files: Files, settings: str) -> set[str]:
         return set(stored["ids"].tolist())
 
 
-def unseen(items: list[Item], before: dict[str, np.ndarray]) -> list[Item]:
+def unseen(items: Sequence[Item], before: dict[str, np.ndarray]) -> list[Item]:
     """Returns the items that were not observed before."""
     seen = set(before["ids"].tolist()) if before else set()
     return [item for item in items if item.id not in seen]
 
 
 def joined(
-    items: list[Item],
+    items: Sequence[Item],
     before: dict[str, np.ndarray],
-    new_items: list[Item],
+    new_items: Sequence[Item],
     new: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Returns what was observed of all items, in their order."""
@@ -262,7 +262,7 @@ def joined(
     }
 
 
-def in_item_order(items: list[Item], *sources: Iterable[Caption]) -> Iterator[Caption]:
+def in_item_order(items: Sequence[Item], *sources: Iterable[Caption]) -> Iterator[Caption]:
     """Yields the captions of the items from all sources, an item's together and numbered anew.
 
     Each source must be in the order of the items; captions of other items are left out. Of one
@@ -285,7 +285,7 @@ def _each_class_by_itself(conclusion: Conclusion) -> Conclusion:
     return replace(conclusion, logits_NK=logits, head={})
 
 
-def _keep(items: list[Item], seen: Seen, logits_NK: np.ndarray | None, files: Files) -> None:
+def _keep(items: Sequence[Item], seen: Seen, logits_NK: np.ndarray | None, files: Files) -> None:
     """Writes observations.npz: what was seen, and class scores where there are any."""
     scores = {} if logits_NK is None else {"logits": logits_NK.astype(np.float32)}
     ids = [item.id for item in items]
@@ -359,7 +359,7 @@ def _joined_blocks(blocks: list[Block], num_items: int) -> dict[str, np.ndarray]
     return arrays
 
 
-def _keep_said(items: list[Item], files: Files, blocks: list[Block], reuse: bool) -> None:
+def _keep_said(items: Sequence[Item], files: Files, blocks: list[Block], reuse: bool) -> None:
     """Writes said.parquet anew from what was said before and in the new blocks, where anything was."""
     fresh = [block.said for block in blocks if block.said.is_file()]
     old = reuse and files.said.is_file()
@@ -372,7 +372,7 @@ def _keep_said(items: list[Item], files: Files, blocks: list[Block], reuse: bool
     captions_io.save(in_item_order(items, *sources), files.said)
 
 
-def _ordered(items: list[Item], path: Path) -> Iterable[Caption]:
+def _ordered(items: Sequence[Item], path: Path) -> Iterable[Caption]:
     """The captions of a file in the order of the items; read into memory only where that changed."""
     position = Rows([item.id for item in items])
     rows = [position[c.item_id] for c in captions_io.load(path) if c.item_id in position]

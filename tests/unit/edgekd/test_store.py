@@ -20,6 +20,7 @@ from edgekd.store import (
     RunStore,
     atomic_path,
     digest,
+    digest_each,
     file_sha256,
     read_json,
     scratch_folder,
@@ -152,6 +153,11 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": [2, 3]}) == digest({"b": (2, 3), "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
     assert digest([1, 2]) != digest([2, 1])
+
+
+@pytest.mark.parametrize("values", [[], ["a"], [("é", None), ("b", 1)], [{"b": 1, "a": [2]}]])
+def test_digest_of_values_as_they_come_is_that_of_their_list(values: list[object]) -> None:
+    assert digest_each(iter(values)) == digest(values)
 
 
 def test_sha256_of_a_file(tmp_path: Path) -> None:

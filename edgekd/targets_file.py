@@ -8,13 +8,14 @@ N items, M some of them, K classes, k of these kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgekd.errors import SchemaError
+from edgekd.mapped import Zeros, blocks, from_texts
 from edgekd.store import atomic_path
 
 SCHEMA = 2
@@ -94,22 +95,25 @@ class Targets:
 
 
 def save(
-    path: Path, ids: list[str], arrays: Mapping[str, np.ndarray], top_k: int | None = None
+    path: Path,
+    ids: Collection[str],
+    arrays: Mapping[str, np.ndarray],
+    top_k: int | None = None,
+    zeros: Zeros = np.zeros,
 ) -> None:
     """Writes a targets.npz; of the distributions [N, K] among the arrays the `top_k` largest.
 
-    All is float32. Where k is not below K everything is kept, as without `top_k`.
+    All is float32. Where k is not below K everything is kept, as without `top_k`. What is made on
+    the way is made by `zeros`.
     """
     num_classes = arrays["probs"].shape[1]
-    about: dict[str, object] = {"ids": ids, "schema": _DENSE}
-    stored = {name: values.astype(np.float32) for name, values in arrays.items()}
-    if top_k is not None and top_k < num_classes:
-        about = {"ids": np.array(ids, dtype=np.bytes_), "schema": SCHEMA}
-        about["num_classes"] = num_classes
+    stored = {name: values.astype(np.float32, copy=False) for name, values in arrays.items()}
+    if top_k is None or top_k >= num_classes:
+        about: dict[str, object] = {"ids": from_texts(ids, "U", zeros), "schema": _DENSE}
+    else:
+        about = {"ids": from_texts(ids, "S", zeros), "schema": SCHEMA, "num_classes": num_classes}
         for name in set(DISTRIBUTIONS) & set(stored):
-            kept = largest(stored[name], top_k)
-            assert kept.classes is not None
-            stored |= {name: kept.values, _of_classes(name): kept.classes}
+            stored[name], stored[_of_classes(name)] = _largest(stored[name], top_k, zeros)
     with atomic_path(path) as temporary:
         np.savez(temporary, **about, **stored)  # type: ignore[arg-type]
 
@@ -120,6 +124,17 @@ def largest(probs_NK: np.ndarray, top_k: int) -> Probs:
     classes = np.argsort(-probs_NK, axis=1, kind="stable")[:, :top_k]
     values = np.take_along_axis(probs_NK, classes, axis=1).astype(np.float32)
     return Probs(values, classes.astype(np.min_scalar_type(num_classes - 1)), num_classes)
+
+
+def _largest(probs_NK: np.ndarray, top_k: int, zeros: Zeros) -> tuple[np.ndarray, np.ndarray]:
+    """Values and classes [N, k], some rows at a time."""
+    num_items, num_classes = probs_NK.shape
+    values = zeros((num_items, top_k), np.float32)
+    classes = zeros((num_items, top_k), np.min_scalar_type(num_classes - 1))
+    for some in blocks(num_items):
+        kept = largest(probs_NK[some], top_k)
+        values[some], classes[some] = kept.values, kept.classes
+    return values, classes
 
 
 def size_bytes(

@@ -14,6 +14,7 @@ import numpy as np
 
 from captioning.attributes import ATTRIBUTES, split
 from edgekd.errors import DataError, UsageError
+from edgekd.mapped import Zeros, blocks, by_rows
 from edgekd.metrics import wilson_interval
 from edgekd.records import to_dict
 
@@ -119,20 +120,29 @@ def class_balance(
     return _balance("class", classes, share, counts.astype(np.float64), _num(probs_NK, weight_N))
 
 
-def attribute_balance(said_NA: np.ndarray, measured_TA: np.ndarray) -> dict[str, Balance]:
+def attribute_balance(
+    said_NA: np.ndarray, measured_TA: np.ndarray, counted_N: np.ndarray | None = None
+) -> dict[str, Balance]:
     """Returns each attribute's words in the targets against what was measured on tune images.
 
     `said_NA` are attribute targets: an attribute that nothing was said of sums to 0 and is left
-    out of its row.
+    out of its row. Rows that are not `counted_N` are left out whole.
     """
+    total, spoken = np.zeros(said_NA.shape[1]), dict.fromkeys(ATTRIBUTES, 0)
+    for some in blocks(len(said_NA)):
+        said = said_NA[some].astype(np.float64)
+        if counted_N is not None:
+            said = said[counted_N[some]]
+        total += said.sum(axis=0)
+        for name, part in split(said).items():
+            spoken[name] += int((part.sum(axis=1) > 0).sum())
     found = {}
     measured = split(np.asarray(measured_TA, dtype=np.float64))
-    for name, said in split(np.asarray(said_NA, dtype=np.float64)).items():
-        spoken = said.sum(axis=1) > 0
-        if spoken.any() and len(measured_TA):
-            share = said[spoken].sum(axis=0) / said[spoken].sum()
+    for name, share in split(total).items():
+        if spoken[name] and len(measured_TA):
             counts = measured[name].sum(axis=0)
-            found[name] = _balance(name, ATTRIBUTES[name], share, counts, int(spoken.sum()))
+            share = share / share.sum()
+            found[name] = _balance(name, ATTRIBUTES[name], share, counts, spoken[name])
     return found
 
 
@@ -165,6 +175,7 @@ def match_prior(
     weight_N: np.ndarray | None = None,
     rounds: int = 1000,
     tolerance: float = 1e-6,
+    zeros: Zeros = np.zeros,
 ) -> Matched:
     """Returns targets whose mean is the prior, and weights as the other way to it.
 
@@ -175,9 +186,8 @@ def match_prior(
     Raises:
         DataError: a class that no image has any probability of, or no image that counts.
     """
-    probs = np.asarray(probs_NK, dtype=np.float64)
-    counted = _weights(probs, weight_N)
-    share = _mean(probs, counted)
+    counted = _weights(probs_NK, weight_N)
+    share = _mean(probs_NK, counted)
     if (share <= 0).any():
         index = int(np.flatnonzero(share <= 0)[0])
         raise DataError(
@@ -186,13 +196,13 @@ def match_prior(
         )
     factors = np.ones(len(prior_K))
     for _ in range(rounds):
-        scaled = _rows(probs * factors)
-        now = _mean(scaled, counted)
+        now = _mean(probs_NK, counted, factors)
         if np.abs(now - prior_K).sum() / 2 < tolerance:
             break
         factors *= prior_K / now
-    weights = counted * (probs @ (prior_K / share))
-    return Matched(_rows(probs * factors), weights * (counted > 0).sum() / weights.sum())
+    weights = counted * (probs_NK @ (prior_K / share))
+    matched = by_rows(lambda probs: _rows(probs * factors), probs_NK, zeros=zeros, dtype=np.float64)
+    return Matched(matched, weights * (counted > 0).sum() / weights.sum())
 
 
 def corrected(probs_NK: np.ndarray, old_K: np.ndarray, new_K: np.ndarray) -> np.ndarray:
@@ -251,9 +261,15 @@ def _over(share: float, other: float) -> float:
     return share / other if other > 0 else math.inf
 
 
-def _mean(probs_NK: np.ndarray, weight_N: np.ndarray | None) -> np.ndarray:
-    weights = _weights(probs_NK, weight_N)
-    return (weights @ np.asarray(probs_NK, dtype=np.float64)) / weights.sum()
+def _mean(
+    probs_NK: np.ndarray, weight_N: np.ndarray | None, factors_K: np.ndarray | None = None
+) -> np.ndarray:
+    """The weighted mean of the rows, of each times the factors where some are given."""
+    weights, total = _weights(probs_NK, weight_N), np.zeros(probs_NK.shape[1])
+    for some in blocks(len(probs_NK)):
+        probs = probs_NK[some].astype(np.float64)
+        total += weights[some] @ (probs if factors_K is None else _rows(probs * factors_K))
+    return total / weights.sum()
 
 
 def _weights(probs_NK: np.ndarray, weight_N: np.ndarray | None) -> np.ndarray:

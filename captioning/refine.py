@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ import pydantic
 
 from captioning.balance_report import attribute_balance, class_balance, match_prior, prior_of
 from captioning.label_review import Review, review, review_multilabel
-from captioning.matching import Lexicon
+from captioning.matching import Lexicon, Mentions
 from captioning.rows import Rows
 from captioning.soft_targets import MIN_LABELS_TO_FIT, spread_over_neighbours
 from captioning.swaps import (
@@ -26,11 +27,12 @@ from captioning.swaps import (
     fit_weight,
     judge,
     likeness_by_targets,
-    matcher,
+    match,
     negative_evidence,
 )
 from edgekd.config import Section
 from edgekd.manifest import Manifest
+from edgekd.mapped import Zeros, by_rows
 from edgekd.records import Caption
 
 MOST_NEIGHBOURS = 20_000  # training images among which they are sought
@@ -78,6 +80,7 @@ def refined(
     config: RefineConfig,
     captions: Callable[[], Iterable[Caption]],
     features_ND: np.ndarray | None,
+    zeros: Zeros = np.zeros,
 ) -> Refined:
     """Returns the refined targets and weights; images of weight 0 abstain and stay so.
 
@@ -86,31 +89,39 @@ def refined(
     """
     provenance: dict[str, Any] = {"neighbours": config.neighbours, "hard": config.hard}
     if config.swaps != "off":
-        likeness = likeness_by_targets(mixed_NK) if config.swaps == "hard" else None
-        swapped = _swapped(mixed_NK, manifest, captions(), likeness)
-        provenance["swaps_detected"] = detection(swapped, manifest.labels("tune"))
-        found = negative_evidence(swapped, *mixed_NK.shape)
-        provenance["swaps_weight"] = fit_weight(mixed_NK, found, manifest.labels("tune"))
-        mixed_NK = against(mixed_NK, found, provenance["swaps_weight"])
+        tune = manifest.labels("tune")
+        swapped = _swapped(mixed_NK, manifest, captions, config, zeros)
+        provenance["swaps_detected"] = detection(swapped(), tune)
+        found = negative_evidence(swapped(), len(mixed_NK), mixed_NK.shape[1], zeros)
+        weight = provenance["swaps_weight"] = fit_weight(mixed_NK, found, tune)
+        mixed_NK = by_rows(partial(against, weight=weight), mixed_NK, found, zeros=zeros)
     if config.neighbours and features_ND is not None:
         bank = manifest.rows("train", MOST_NEIGHBOURS)
-        mixed_NK = spread_over_neighbours(mixed_NK, features_ND, bank, config.neighbours)
+        mixed_NK = spread_over_neighbours(
+            mixed_NK, features_ND, bank, config.neighbours, zeros=zeros
+        )
     if config.prior is not None:
-        train = np.array([item.split == "train" for item in manifest.items])
+        train = manifest.is_of("train")
         prior = prior_of(config.prior, mixed_NK.shape[1], list(manifest.labels("tune").values()))
-        matched = match_prior(mixed_NK, prior, weight_N * train)
+        matched = match_prior(mixed_NK, prior, weight_N * train, zeros=zeros)
         provenance["prior"] = prior.tolist()
         if config.prior_by == "targets":
             mixed_NK = matched.probs_NK
         else:  # images that are not of train count as they did
             weight_N = np.where(train, matched.weight_N, weight_N)
     if config.hard:
-        mixed_NK = (
-            mixed_NK > 0.5
-            if manifest.task.multilabel
-            else np.eye(mixed_NK.shape[1])[mixed_NK.argmax(axis=1)]
-        )
-    return Refined(mixed_NK.astype(np.float32), weight_N.astype(np.float32), provenance)
+        hard = _several if manifest.task.multilabel else _one
+        mixed_NK = by_rows(hard, mixed_NK, zeros=zeros)
+    probs_NK = by_rows(np.asarray, mixed_NK, zeros=zeros)
+    return Refined(probs_NK, weight_N.astype(np.float32), provenance)
+
+
+def _one(probs_nK: np.ndarray) -> np.ndarray:
+    return np.eye(probs_nK.shape[1])[probs_nK.argmax(axis=1)]
+
+
+def _several(probs_nK: np.ndarray) -> np.ndarray:
+    return probs_nK > 0.5
 
 
 def balance(
@@ -128,11 +139,9 @@ def balance(
     tune = manifest.labels("tune")
     if len(tune) < MIN_LABELS_TO_FIT:
         return None
-    train = np.array([row for row, item in enumerate(manifest.items) if item.split == "train"])
-    classes = class_balance(
-        probs_NK[train], list(tune.values()), manifest.task.classes, weight_N[train]
-    )
-    of_words = attribute_balance(attributes_NA[train], measured_NA[list(tune)])
+    train = manifest.is_of("train")
+    classes = class_balance(probs_NK, list(tune.values()), manifest.task.classes, weight_N * train)
+    of_words = attribute_balance(attributes_NA, measured_NA[list(tune)], train)
     found = [classes, *of_words.values()]
     return {
         "classes": classes.summary(),
@@ -167,11 +176,16 @@ def labels_to_review(
 def _swapped(
     probs_NK: np.ndarray,
     manifest: Manifest,
-    captions: Iterable[Caption],
-    likeness_KK: np.ndarray | None,
-) -> list[Judged]:
-    lexicon = Lexicon(manifest.task)
-    swapper = Swapper(manifest.task, lexicon, likeness_KK=likeness_KK)
-    row_of = Rows([item.id for item in manifest.items])
-    matched = matcher(np.log(np.maximum(probs_NK, 1e-9)))
-    return list(judge(captions, row_of, swapper, lexicon, matched))
+    captions: Callable[[], Iterable[Caption]],
+    config: RefineConfig,
+    zeros: Zeros,
+) -> Callable[[], Iterable[Judged]]:
+    """The swaps of all captions, made and judged anew at each call: they may be too many to hold."""
+    lexicon, row_of = Lexicon(manifest.task), Rows(manifest.ids, zeros)
+    likeness = likeness_by_targets(probs_NK) if config.swaps == "hard" else None
+    swapper = Swapper(manifest.task, lexicon, likeness_KK=likeness)
+
+    def matched(row: int, mentions: Mentions) -> float:
+        return match(mentions, np.log(np.maximum(probs_NK[row], 1e-9)))
+
+    return lambda: judge(captions(), row_of, swapper, lexicon, matched)

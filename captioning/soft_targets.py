@@ -19,6 +19,7 @@ import numpy as np
 
 from captioning.attributes import WORDS, split
 from captioning.matching import Lexicon, Mentions
+from edgekd.mapped import Zeros, blocks, by_rows
 from edgekd.metrics import negative_log_likelihood, softmax, unit
 from edgekd.records import Caption
 
@@ -129,21 +130,27 @@ def fit(
 
 
 def caption_targets(
-    statements: Iterable[Statement], model: CaptionModel, num_items: int, num_classes: int
+    statements: Iterable[Statement],
+    model: CaptionModel,
+    num_items: int,
+    num_classes: int,
+    zeros: Zeros = np.zeros,
 ) -> CaptionTargets:
     """Returns the mean distribution of each item's captions and the words they say of it."""
-    probs = np.zeros((num_items, num_classes), dtype=np.float32)
-    counts = np.zeros(num_items, dtype=np.int32)
-    words = np.zeros((num_items, len(WORDS)), dtype=np.float32)
+    probs = zeros((num_items, num_classes), np.float32)
+    counts = zeros(num_items, np.int32)
+    words = zeros((num_items, len(WORDS)), np.float32)
     for statement in statements:
         if model.heard is not None and statement.source not in model.heard:
             continue
         probs[statement.row] += _distribution(statement, model, num_classes)
         counts[statement.row] += 1
         words[statement.row, list(statement.mentions.words)] += 1
-    probs /= np.maximum(counts, 1)[:, None]
-    probs[counts == 0] = 1 / num_classes
-    return CaptionTargets(probs, counts, as_shares(words))
+    for some in blocks(num_items):
+        probs[some] /= np.maximum(counts[some], 1)[:, None]
+        probs[some][counts[some] == 0] = 1 / num_classes
+        as_shares(words[some])
+    return CaptionTargets(probs, counts, words)
 
 
 def as_shares(words_NA: np.ndarray) -> np.ndarray:
@@ -172,7 +179,10 @@ def caption_share(
 
 
 def pooled_scores(
-    logits: Sequence[np.ndarray], tune: dict[int, int], calibrate: bool = False
+    logits: Sequence[np.ndarray],
+    tune: dict[int, int],
+    calibrate: bool = False,
+    zeros: Zeros = np.zeros,
 ) -> tuple[np.ndarray, list[float]]:
     """Returns (probs [N, K], a weight for each teacher) of the class scores of several teachers.
 
@@ -182,18 +192,20 @@ def pooled_scores(
     Where a teacher abstains (a row that is not finite) the others speak; where all do, the row is
     uniform.
     """
-    spoke_TN = np.stack([np.isfinite(each).all(axis=1) for each in logits])
-    logits = [np.where(spoke[:, None], z, 0) for z, spoke in zip(logits, spoke_TN, strict=True)]
-    if is_pool_fitted(len(logits), tune, calibrate):
+    fitted = is_pool_fitted(len(logits), tune, calibrate)
+    weights = np.full(len(logits), 1 / len(logits))
+    if fitted:
         rows, labels = np.array(list(tune)), np.array(list(tune.values()))
-        weights = _pool_weights(np.stack([z[rows] for z in logits]), labels)
-    else:
-        weights = np.full(len(logits), 1 / len(logits))
-        # Those who abstain leave their weight to the others.
-        share_N = (weights @ spoke_TN).clip(min=1e-9)
-        logits = [z / share_N[:, None] for z in logits]
-    total = sum(w * z for w, z in zip(weights, logits, strict=True))
-    return softmax(np.asarray(total)), [float(w) for w in weights]
+        weights = _pool_weights(np.stack([_spoken(z[rows])[0] for z in logits]), labels)
+
+    def pooled(*logits_nK: np.ndarray) -> np.ndarray:
+        spoken = [_spoken(z) for z in logits_nK]
+        # Those who abstain leave their weight to the others, unless it was fitted.
+        share_n = 1 if fitted else (weights @ np.stack([s for _, s in spoken])).clip(min=1e-9)
+        total = sum(w * z for w, (z, _) in zip(weights, spoken, strict=True))
+        return softmax(np.asarray(total) / np.reshape(share_n, (-1, 1)))
+
+    return by_rows(pooled, *logits, zeros=zeros), weights.tolist()
 
 
 def is_pool_fitted(num_teachers: int, tune: dict[int, int], calibrate: bool) -> bool:
@@ -206,8 +218,9 @@ def spread_over_neighbours(
     features_ND: np.ndarray,
     bank: np.ndarray,
     num_neighbours: int,
-    block: int = 1024,
+    block: int = 256,
     rows: np.ndarray | None = None,
+    zeros: Zeros = np.zeros,
 ) -> np.ndarray:
     """Returns the mean of each row's probs with those of its nearest rows of the bank (cosine).
 
@@ -216,26 +229,32 @@ def spread_over_neighbours(
     Features may be float16; a block of them and the bank are widened. With `rows`, only those are
     returned.
     """
-    rows = np.arange(len(probs_NK)) if rows is None else rows
     if num_neighbours == 0 or len(bank) <= num_neighbours:
-        return probs_NK[rows]
+        return probs_NK if rows is None else probs_NK[rows]
     unit_bank = _unit(features_ND[bank])
     column_of = {int(row): column for column, row in enumerate(bank)}
-    spread = np.empty((len(rows), probs_NK.shape[1]), probs_NK.dtype)
-    for start in range(0, len(rows), block):
-        some = rows[start : start + block]
+    num_rows = len(probs_NK) if rows is None else len(rows)
+    spread = zeros((num_rows, probs_NK.shape[1]), probs_NK.dtype)
+    for place in blocks(num_rows, block):
+        some = np.arange(place.start, place.stop) if rows is None else rows[place]
         similarity = _unit(features_ND[some]) @ unit_bank.T
         for index, row in enumerate(some.tolist()):
             if row in column_of:
                 similarity[index, column_of[row]] = -np.inf
         nearest = bank[np.argpartition(-similarity, num_neighbours, axis=1)[:, :num_neighbours]]
         total = probs_NK[some] + probs_NK[nearest].sum(axis=1)
-        spread[start : start + block] = total / (num_neighbours + 1)
+        spread[place] = total / (num_neighbours + 1)
     return spread
 
 
 def _unit(features_ND: np.ndarray) -> np.ndarray:
     return unit(features_ND.astype(np.float32))
+
+
+def _spoken(logits_nK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, 0 in rows where a teacher abstains, and in which it does not."""
+    spoke_n = np.isfinite(logits_nK).all(axis=1)
+    return np.where(spoke_n[:, None], logits_nK, 0), spoke_n
 
 
 def _named(mentions: Mentions, num_classes: int) -> np.ndarray | None:

@@ -9,6 +9,7 @@ N items, K classes, A attribute words.
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from captioning.inflections import plurals, singulars
 from captioning.matching import Lexicon, Mentions, Span, composed
 from captioning.soft_targets import FIRST_NAME_WEIGHT
 from edgekd.errors import DataError, UsageError
+from edgekd.mapped import Zeros, blocks
 from edgekd.metrics import negative_log_likelihood, share, unit
 from edgekd.names import spoken
 from edgekd.records import Caption, TaskSpec
@@ -151,8 +153,10 @@ def likeness_by_targets(values_NK: np.ndarray) -> np.ndarray:
 
     Of soft targets: classes the teacher confuses. Of measured attributes: words that go together.
     """
-    values = np.asarray(values_NK, dtype=np.float64)
-    shared = values.T @ values
+    shared = np.zeros((values_NK.shape[1],) * 2)
+    for some in blocks(len(values_NK)):
+        values = values_NK[some].astype(np.float64)
+        shared += values.T @ values
     length = np.sqrt(np.maximum(np.diag(shared), 1e-12))
     return shared / np.outer(length, length)
 
@@ -218,34 +222,42 @@ def detection(judged: Iterable[Judged], labels: dict[int, int]) -> dict[str, Any
     `overall`; `by_kind`; `class_by_original`: of class swaps, whether the class the original named
     was the label. `labels` maps rows to labels.
     """
-    swaps = list(judged)
-    kinds = sorted({one.swap.kind for one in swaps})
-    of_class = [one for one in swaps if one.swap.kind == CLASS]
-    by_original: dict[str, list[Judged]] = {"right": [], "wrong": [], "unknown": []}
-    for one in of_class:
-        label = labels.get(one.row)
-        where = "unknown" if label is None else "right" if one.original_class == label else "wrong"
-        by_original[where].append(one)
+    by_kind: dict[str, Counter[bool]] = defaultdict(Counter)
+    by_original: dict[str, Counter[bool]] = {
+        "right": Counter(),
+        "wrong": Counter(),
+        "unknown": Counter(),
+    }
+    for one in judged:
+        by_kind[one.swap.kind][one.is_detected] += 1
+        if one.swap.kind == CLASS:
+            label = labels.get(one.row)
+            where = "right" if one.original_class == label else "wrong"
+            by_original["unknown" if label is None else where][one.is_detected] += 1
     return {
-        "overall": _rate(swaps),
-        "by_kind": {kind: _rate([s for s in swaps if s.swap.kind == kind]) for kind in kinds},
-        "class_by_original": {where: _rate(ones) for where, ones in by_original.items()},
+        "overall": _rate(sum(by_kind.values(), Counter())),
+        "by_kind": {kind: _rate(hits) for kind, hits in sorted(by_kind.items())},
+        "class_by_original": {where: _rate(hits) for where, hits in by_original.items()},
     }
 
 
-def negative_evidence(judged: Iterable[Judged], num_items: int, num_classes: int) -> np.ndarray:
+def negative_evidence(
+    judged: Iterable[Judged], num_items: int, num_classes: int, zeros: Zeros = np.zeros
+) -> np.ndarray:
     """Returns how much less each class swapped in matched than what the caption said, [N, K].
 
     The mean over an item's swaps to that class, in the matcher's unit (nats for `match`); 0 where
     none was made, or it matched better.
     """
-    total = np.zeros((num_items, num_classes))
-    counts = np.zeros((num_items, num_classes))
+    total = zeros((num_items, num_classes), np.float64)
+    counts = zeros((num_items, num_classes), np.int32)
     for one in judged:
         if one.swap.kind == CLASS:
             total[one.row, one.swap.new] += max(0.0, one.original - one.swapped)
             counts[one.row, one.swap.new] += 1
-    return total / np.maximum(counts, 1)
+    for some in blocks(num_items):
+        total[some] /= np.maximum(counts[some], 1)
+    return total
 
 
 def against(probs_NK: np.ndarray, negative_NK: np.ndarray, weight: float) -> np.ndarray:
@@ -328,8 +340,8 @@ def _replaced(mentions: Mentions, kind: str, old: int, new: int) -> Mentions:
     return Mentions(classes, tuple(new if index == old else index for index in words))
 
 
-def _rate(swaps: list[Judged]) -> dict[str, Any] | None:
-    return share(np.array([one.is_detected for one in swaps], dtype=bool))
+def _rate(hits: Counter[bool]) -> dict[str, Any] | None:
+    return share(np.repeat([True, False], [hits[True], hits[False]]))
 
 
 def _check(likeness: np.ndarray | None, size: int, name: str) -> None:

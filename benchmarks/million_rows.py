@@ -208,7 +208,7 @@ def _merge(store: RunStore, size: int) -> None:
     from captioning.teachers import looking
 
     sources = [captions_io.load(store.path(f"{teacher}.parquet")) for teacher in ("one", "two")]
-    together = looking.in_item_order(_loaded(store).items, *sources)
+    together = looking.in_item_order(_loaded(store).ids, *sources)
     assert captions_io.save(together, store.path("captions", "raw.parquet")) == 2 * size
 
 

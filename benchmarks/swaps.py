@@ -72,7 +72,7 @@ def _measured(run: Path, seed: int) -> dict[str, float]:
     targets = targets_file.Targets(run / "targets" / "targets.npz")
     observations = np.load(run / "captions" / "observations.npz")
     row_of = targets.row_of
-    assert observations["ids"].tolist() == list(row_of)
+    assert observations["ids"].astype(str).tolist() == list(row_of)
     labels = {
         split: {
             row_of[i.id]: i.label

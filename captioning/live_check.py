@@ -167,7 +167,7 @@ def _looked_again(
 
     looking.look_at_block(teacher, block, folder, files.number == 1, seen)
     with np.load(block.path) as live, np.load(files.arrays) as stored:
-        rows = _rows(stored["ids"].tolist(), items)
+        rows = _rows(stored["ids"].astype(str).tolist(), items)
         for name in live.files:
             was = stored[name][rows]
             tolerance = _TOLERANCE_FLOAT16 if was.dtype == np.float16 else _TOLERANCE_FLOAT32
@@ -184,7 +184,7 @@ def _scored_again(
         return
     network, preprocess = loaded
     with np.load(files.arrays) as stored:
-        logits = stored["logits"][_rows(stored["ids"].tolist(), items)]
+        logits = stored["logits"][_rows(stored["ids"].astype(str).tolist(), items)]
     spoken = np.isfinite(logits).all(axis=1)
     some = [item for item, speaks in zip(items, spoken, strict=True) if speaks]
     if not some:

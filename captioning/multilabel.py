@@ -22,10 +22,12 @@ from captioning.soft_targets import (
     CaptionTargets,
     Source,
     Statement,
+    abstaining_as_zero,
     as_shares,
     best_heard,
     overlaps,
 )
+from edgekd.mapped import Zeros, blocks, by_rows
 from edgekd.metrics import negative_log_likelihood, sigmoid, softmax
 
 # What is added to how often a class was named and was not: one caption of three leaves room.
@@ -82,13 +84,17 @@ def fit(
 
 
 def caption_targets(
-    statements: Iterable[Statement], model: CaptionModel, num_items: int, num_classes: int
+    statements: Iterable[Statement],
+    model: CaptionModel,
+    num_items: int,
+    num_classes: int,
+    zeros: Zeros = np.zeros,
 ) -> CaptionTargets:
     """Returns what each item's captions come to, class by class, and the words they say of it."""
-    named = np.zeros((num_items, num_classes), dtype=np.float32)
-    total = np.zeros(num_items, dtype=np.float32)
-    counts = np.zeros(num_items, dtype=np.int32)
-    words = np.zeros((num_items, len(WORDS)), dtype=np.float32)
+    named = zeros((num_items, num_classes), np.float32)
+    total = zeros(num_items, np.float32)
+    counts = zeros(num_items, np.int32)
+    words = zeros((num_items, len(WORDS)), np.float32)
     for statement in statements:
         if model.heard is not None and statement.source not in model.heard:
             continue
@@ -97,13 +103,19 @@ def caption_targets(
         total[statement.row] += trust
         counts[statement.row] += 1
         words[statement.row, list(statement.mentions.words)] += 1
-    probs = sigmoid(model.slope * _log_odds(named, total[:, None]) + model.offset)
-    probs[counts == 0] = 1 / num_classes
-    return CaptionTargets(probs.astype(np.float32), counts, as_shares(words))
+    for some in blocks(num_items):
+        odds = _log_odds(named[some], total[some, None])
+        named[some] = sigmoid(model.slope * odds + model.offset)
+        named[some][counts[some] == 0] = 1 / num_classes
+        as_shares(words[some])
+    return CaptionTargets(named, counts, words)
 
 
 def pooled_scores(
-    logits: Sequence[np.ndarray], tune: Mapping[int, np.ndarray], calibrate: bool = False
+    logits: Sequence[np.ndarray],
+    tune: Mapping[int, np.ndarray],
+    calibrate: bool = False,
+    zeros: Zeros = np.zeros,
 ) -> tuple[np.ndarray, list[float]]:
     """Returns (probs [N, K], a weight for each teacher) of the class scores of several teachers.
 
@@ -113,19 +125,21 @@ def pooled_scores(
     offset. A teacher that abstains (a row that is not finite) leaves its weight to the others; where
     all do, each class has 1 / K.
     """
-    spoke_TN = np.stack([np.isfinite(each).all(axis=1) for each in logits])
-    filled_TNK = np.stack(
-        [np.where(spoke[:, None], z, 0) for z, spoke in zip(logits, spoke_TN, strict=True)]
-    )
     weights, offset = np.full(len(logits), 1 / len(logits)), 0.0
     if len(tune) >= MIN_LABELS_TO_FIT:
         rows, labels = np.array(list(tune)), np.stack(list(tune.values()))
-        weights, offset = _logistic(filled_TNK[:, rows].astype(np.float64), labels)
-    share_N = ((weights @ spoke_TN) / max(weights.sum(), 1e-9)).clip(min=1e-9)
-    total_NK = np.tensordot(weights, filled_TNK, axes=1) / share_N[:, None] + offset
-    probs = sigmoid(total_NK)
-    probs[~spoke_TN.any(axis=0)] = 1 / logits[0].shape[1]
-    return probs, [float(weight) for weight in weights]
+        of_tune = np.stack([abstaining_as_zero(z[rows])[0] for z in logits]).astype(np.float64)
+        weights, offset = _logistic(of_tune, labels)
+
+    def pooled(*logits_nK: np.ndarray) -> np.ndarray:
+        filled, spoke = zip(*map(abstaining_as_zero, logits_nK), strict=True)
+        share_n = ((weights @ np.stack(spoke)) / max(weights.sum(), 1e-9)).clip(min=1e-9)
+        total_nK = np.tensordot(weights, np.stack(filled), axes=1) / share_n[:, None] + offset
+        probs = sigmoid(total_nK)
+        probs[~np.any(spoke, axis=0)] = 1 / logits[0].shape[1]
+        return probs
+
+    return by_rows(pooled, *logits, zeros=zeros), weights.tolist()
 
 
 def log_odds(logits_NK: np.ndarray) -> np.ndarray:

@@ -196,13 +196,13 @@ def pooled_scores(
     weights = np.full(len(logits), 1 / len(logits))
     if fitted:
         rows, labels = np.array(list(tune)), np.array(list(tune.values()))
-        weights = _pool_weights(np.stack([_spoken(z[rows])[0] for z in logits]), labels)
+        weights = _pool_weights(np.stack([abstaining_as_zero(z[rows])[0] for z in logits]), labels)
 
     def pooled(*logits_nK: np.ndarray) -> np.ndarray:
-        spoken = [_spoken(z) for z in logits_nK]
+        filled, spoke = zip(*map(abstaining_as_zero, logits_nK), strict=True)
         # Those who abstain leave their weight to the others, unless it was fitted.
-        share_n = 1 if fitted else (weights @ np.stack([s for _, s in spoken])).clip(min=1e-9)
-        total = sum(w * z for w, (z, _) in zip(weights, spoken, strict=True))
+        share_n = 1 if fitted else (weights @ np.stack(spoke)).clip(min=1e-9)
+        total = sum(w * z for w, z in zip(weights, filled, strict=True))
         return softmax(np.asarray(total) / np.reshape(share_n, (-1, 1)))
 
     return by_rows(pooled, *logits, zeros=zeros), weights.tolist()
@@ -251,8 +251,8 @@ def _unit(features_ND: np.ndarray) -> np.ndarray:
     return unit(features_ND.astype(np.float32))
 
 
-def _spoken(logits_nK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, 0 in rows where a teacher abstains, and in which it does not."""
+def abstaining_as_zero(logits_nK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the logits, 0 in rows where a teacher abstains, and in which rows it does not."""
     spoke_n = np.isfinite(logits_nK).all(axis=1)
     return np.where(spoke_n[:, None], logits_nK, 0), spoke_n
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
+from itertools import starmap
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +22,10 @@ from captioning.settings import FilterConfig as FilterConfig
 from captioning.settings import TargetsConfig as TargetsConfig
 from captioning.teachers import catalogue
 from captioning.teachers.protocol import Brief, Files, Teacher
-from edgekd import targets_file
+from edgekd import mapped, targets_file
 from edgekd.errors import ConfigError, DataError
 from edgekd.manifest import Manifest
+from edgekd.mapped import Texts, by_rows, zeros_in
 from edgekd.metrics import sigmoid, softmax, unit
 from edgekd.names import spoken
 from edgekd.progress import Progress, silent
@@ -74,8 +77,10 @@ def caption(
             sources += left.captions
             teachers.append({"kind": section.kind} | left.summary)
             store.scratch(left.blocks)
+    zeros = zeros_in(store.path("captions"))
+    together = looking.in_item_order(manifest.ids, *sources, zeros=zeros)
     private = Counted()
-    count = captions_io.save(private(looking.in_item_order(manifest.items, *sources)), raw)
+    count = captions_io.save(private(together), raw)
     if config.domain is not None:
         private = Counted()
         count = captions_io.save(private(_in_the_field(manifest, config, raw, seed)), raw)
@@ -151,10 +156,8 @@ def filter_captions(
         topics=_topics(manifest, text_encoder) if config.off_topic else None,
         vote=_voter(manifest, store) if config.vote else None,
     )
-    rows = Rows([item.id for item in manifest.items])
-    attributes = _observation(teacher_files(store), list(rows), "attributes")
-    assert attributes is not None  # the first teacher's
-    measured = ByItem(rows, attributes)
+    attributes = _observed(teacher_files(store), manifest)["attributes"]  # the first teacher's
+    measured = ByItem(Rows(manifest.ids, zeros_in(store.path("captions"))), attributes)
     path = store.path("captions.parquet")
     count = captions_io.save(
         _counting_images(quality(raw(), measured), len(measured), progress), path
@@ -185,8 +188,8 @@ def soft_targets(
     from captioning.matching import Lexicon
 
     of_task: Any = multilabel if manifest.task.multilabel else st
-    ids = [item.id for item in manifest.items]
-    row_of = Rows(ids)
+    zeros = zeros_in(store.path("targets"))
+    row_of = Rows(manifest.ids, zeros)
     num_classes = manifest.task.num_classes
     given, tune = manifest.labels("train"), manifest.labels("tune")
     lexicon, by_meaning = Lexicon(manifest.task), _by_meaning(manifest, text_encoder, descriptions)
@@ -200,17 +203,26 @@ def soft_targets(
     choose = config.temperatures == "best"
     model = of_task.fit(statements(), given, tune, num_classes, choose)
     progress(1, 3, "captions read")
-    said: st.CaptionTargets = of_task.caption_targets(statements(), model, len(ids), num_classes)
+    said: st.CaptionTargets = of_task.caption_targets(
+        statements(), model, len(row_of), num_classes, zeros
+    )
     captions_NK = said.probs_NK
     progress(2, 3, "captions matched")
     arrays = {"captions_only": captions_NK, "attributes": said.attributes_NA}
     share, mixed, weights = 1.0, captions_NK, {}
-    scores = {} if config.evidence == "captions" else _scores(store, teachers, ids)  # else not read
+    seen = [_observed(teacher_files(store, n), manifest) for n in range(1, len(teachers) + 1)]
+    scores = {
+        name: each["logits"] for name, each in zip(teachers, seen, strict=True) if "logits" in each
+    }
+    if config.evidence == "captions":
+        scores = {}
     if config.evidence == "scores" and not scores:
         raise ConfigError(["targets.evidence: scores, and no teacher gives any. Expected captions"])
     scores_alone = config.evidence == "scores" or (bool(scores) and next(captions(), None) is None)
     if scores:
-        scores_NK, found = of_task.pooled_scores(list(scores.values()), tune, config.calibrate)
+        scores_NK, found = of_task.pooled_scores(
+            list(scores.values()), tune, config.calibrate, zeros
+        )
         weights = dict(zip(scores, found, strict=True))
         arrays["scores_only"] = scores_NK
         share = (
@@ -218,22 +230,20 @@ def soft_targets(
             if scores_alone
             else st.caption_share(captions_NK, scores_NK, tune, config.caption_share)
         )
-        mixed = share * captions_NK + (1 - share) * scores_NK
+        mixed = by_rows(partial(_mixed, share), captions_NK, scores_NK, zeros=zeros)
     # An image whose captions were all dropped abstains, unless captions are not the evidence.
-    weight = np.ones(len(ids)) if scores_alone else said.counts_N > 0
-    if not any(weight[row] for row, item in enumerate(manifest.items) if item.split == "train"):
+    weight = np.ones(len(row_of)) if scores_alone else said.counts_N > 0
+    if not (weight * manifest.is_of("train")).any():
         raise DataError(
             "targets: no training image has a caption that was kept, so nothing teaches the student. "
             "captions.parquet says why each was dropped"
         )
-    asked = config.neighbours or given or tune
-    features = _features(store, len(teachers), ids) if asked else None
+    features = next((each["features"] for each in seen if "features" in each), None)
     if features is None and config.neighbours:
         raise ConfigError(["targets.neighbours: no teacher here has features. Expected 0"])
     reviewed = labels_to_review(mixed, features, manifest)
-    final = refined(mixed, weight, manifest, config, captions, features)
-    seen = teacher_files(store)
-    measured = _observation(seen, ids, "attributes") if seen.arrays.is_file() else None
+    final = refined(mixed, weight, manifest, config, captions, features, zeros)
+    measured = seen[0].get("attributes")
     arrays |= {"probs": final.probs_NK, "weight": final.weight_N}
     if config.views:
         fitted = st.is_pool_fitted(len(weights), tune, config.calibrate)
@@ -243,7 +253,7 @@ def soft_targets(
             "weights_lent": np.array(not fitted),
         }
     path = store.path("targets", "targets.npz")
-    targets_file.save(path, ids, arrays, config.top_k)
+    targets_file.save(path, manifest.ids, arrays, config.top_k, zeros)
     provenance = {
         "evidence": config.evidence,
         "caption_share": share,
@@ -264,7 +274,7 @@ def soft_targets(
         files.append(write_review(reviewed.suspects, store.path("targets", "label_review.csv")))
     progress(3, 3, "targets written")
     name = path.relative_to(store.folder).as_posix()
-    return files, SoftTargets(name, file_sha256(path), len(ids), num_classes, provenance)
+    return files, SoftTargets(name, file_sha256(path), len(row_of), num_classes, provenance)
 
 
 def described(
@@ -377,43 +387,30 @@ def _voter(manifest: Manifest, store: RunStore) -> Vote:
     from captioning.matching import Lexicon
     from captioning.votes import by_neighbours
 
-    ids = [item.id for item in manifest.items]
-    files = teacher_files(store)
-    logits, features = (_observation(files, ids, name) for name in ("logits", "features"))
-    if logits is None or features is None:
+    zeros, seen = zeros_in(store.path("captions")), _observed(teacher_files(store), manifest)
+    if not {"logits", "features"} <= set(seen):
         raise ConfigError(["filter.vote: the first teacher has no scores and features to vote by"])
-    bank = manifest.rows("train", MOST_NEIGHBOURS)
-    probs = sigmoid(logits) if manifest.task.multilabel else softmax(logits)
-    return by_neighbours(probs, features, bank, Rows(ids), Lexicon(manifest.task))
+    probability = sigmoid if manifest.task.multilabel else softmax
+    scores = by_rows(probability, seen["logits"], zeros=zeros)
+    bank, rows = manifest.rows("train", MOST_NEIGHBOURS), Rows(manifest.ids, zeros)
+    return by_neighbours(scores, seen["features"], bank, rows, Lexicon(manifest.task), zeros)
 
 
 def _class_sentences(manifest: Manifest) -> list[str]:
     return [f"a photo of a {spoken(name)}" for name in manifest.task.classes]
 
 
-def _scores(store: RunStore, teachers: list[str], ids: list[str]) -> dict[str, np.ndarray]:
-    """Class logits [N, K] of the teachers that give some, by their names."""
-    found = {
-        name: _observation(teacher_files(store, number), ids, "logits")
-        for number, name in enumerate(teachers, start=1)
-    }
-    return {name: logits for name, logits in found.items() if logits is not None}
+def _observed(files: Files, manifest: Manifest) -> dict[str, np.ndarray]:
+    """What a teacher saw by name, none of it read; nothing where it left nothing."""
+    if not files.arrays.is_file():
+        return {}
+    seen = mapped.arrays(files.arrays)
+    assert all(starmap(eq, zip(Texts(seen["ids"]), manifest.ids, strict=True)))
+    return seen
 
 
-def _features(store: RunStore, num_teachers: int, ids: list[str]) -> np.ndarray | None:
-    """Features [N, D] of the first teacher that has some."""
-    for number in range(1, num_teachers + 1):
-        files = teacher_files(store, number)
-        features = _observation(files, ids, "features") if files.arrays.is_file() else None
-        if features is not None:
-            return features
-    return None
-
-
-def _observation(files: Files, ids: list[str], name: str) -> np.ndarray | None:
-    with np.load(files.arrays) as observations:
-        assert observations["ids"].tolist() == ids
-        return observations.get(name)
+def _mixed(share: float, captions_nK: np.ndarray, scores_nK: np.ndarray) -> np.ndarray:
+    return share * captions_nK + (1 - share) * scores_nK
 
 
 def _by_source(reliability: dict[tuple[str, float], float]) -> dict[str, float]:

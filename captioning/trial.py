@@ -124,7 +124,7 @@ def top_scores(files: Files, name: str, items: Sequence[Item], task: TaskSpec) -
     with np.load(files.arrays) as observations:
         if "logits" not in observations:
             return {}
-        row_of = Rows(observations["ids"].tolist())
+        row_of = Rows(observations["ids"].astype(str).tolist())
         logits = observations["logits"]
     told = {}
     for item in items:

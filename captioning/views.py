@@ -146,7 +146,7 @@ def _views_of(
 def _abstains(files: Files, items: Sequence[Item]) -> np.ndarray:
     """Which images [N] the teacher gave no scores."""
     with np.load(files.arrays) as observations:
-        row_of = Rows(observations["ids"].tolist())
+        row_of = Rows(observations["ids"].astype(str).tolist())
         logits = observations["logits"][[row_of[item.id] for item in items]]
     return np.asarray(~np.isfinite(logits).all(axis=1))
 

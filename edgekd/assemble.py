@@ -275,7 +275,7 @@ def _teacher_accuracy(facts: Facts, teacher: dict[str, Any]) -> dict[str, Any] |
     with np.load(facts.folder / "captions" / teacher["observations"]) as observations:
         if "logits" not in observations:
             return None
-        rows, labels = _test_rows(facts, observations["ids"].tolist())
+        rows, labels = _test_rows(facts, observations["ids"].astype(str).tolist())
         return metrics.share(metrics.right(observations["logits"][rows], labels))
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, starmap
+from operator import itemgetter, le
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
@@ -22,18 +24,39 @@ from captioning.attributes import measure
 from captioning.multilabel import log_odds
 from captioning.rows import Rows
 from captioning.teachers.protocol import Conclusion, Files, Look, Teacher
+from edgekd import mapped
 from edgekd.errors import DiskError
 from edgekd.manifest import Manifest
+from edgekd.mapped import Texts, Zeros, by_rows, from_texts, zeros_in
 from edgekd.preprocess import open_image
 from edgekd.progress import Progress
 from edgekd.records import Caption, Item
-from edgekd.store import atomic_path, digest
+from edgekd.store import atomic_path, digest_each
 from edgekd.wholeness import damage
 
 ATTRIBUTES = "attributes"
 _AT_ONCE = 32
 _SPOKE = "spoke"
 _MOST_PATIENCE_S = 60.0  # a network file system may show a new file so much later
+
+
+class Part(Sequence[Item]):
+    """Some of the items, by their rows; read when asked for."""
+
+    def __init__(self, items: Sequence[Item], rows: Sequence[int] | np.ndarray):
+        self._items, self._rows = items, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Part: ...
+    def __getitem__(self, index: int | slice) -> Item | Part:
+        if isinstance(index, slice):
+            return Part(self._items, self._rows[index])
+        return self._items[int(self._rows[index])]
 
 
 @dataclass(frozen=True)
@@ -104,13 +127,13 @@ def work(
     here in any case.
     """
     seen = look_at_all(
-        teacher, manifest.items, folder, files, block_size, files.number == 1, progress, hands
+        teacher, manifest, folder, files, block_size, files.number == 1, progress, hands
     )
     attributes = seen.arrays[ATTRIBUTES] if measured_NA is None else measured_NA
     conclusion = teacher.conclude(manifest, {**seen.arrays, ATTRIBUTES: attributes})
     if manifest.task.multilabel:
-        conclusion = _each_class_by_itself(conclusion)
-    _keep(manifest.items, seen, conclusion.logits_NK, files)
+        conclusion = _each_class_by_itself(conclusion, zeros_in(files.folder))
+    _keep(manifest.ids, seen, conclusion.logits_NK, files)
     left, captions = [files.arrays], [conclusion.captions]
     if files.said.is_file():
         left.append(files.said)
@@ -131,7 +154,7 @@ def work(
 
 def look_at_all(
     teacher: Teacher,
-    items: Sequence[Item],
+    manifest: Manifest,
     folder: Path,
     files: Files,
     block_size: int,
@@ -147,9 +170,10 @@ def look_at_all(
     Raises:
         DiskError: a block that was done elsewhere does not appear here.
     """
-    settings = teacher.settings
+    settings, zeros = teacher.settings, zeros_in(files.folder)
     before = observed_before(files, settings)
-    new_items = unseen(items, before)
+    was_N = rows_before(manifest.ids, before, zeros)
+    new_items = Part(manifest.items, np.flatnonzero(was_N < 0) if before else range(len(was_N)))
     blocks = blocks_of(new_items, files.blocks(settings), block_size)
     waiting = [block for block in blocks if not block.path.is_file()]
     num_seen = len(new_items) - sum(len(block.items) for block in waiting)
@@ -164,16 +188,16 @@ def look_at_all(
     if waiting:
         (hands or _here(teacher))(waiting, folder, with_attributes, seen)
         _wait_for(waiting)
-    new = _joined_blocks(blocks, len(new_items)) if blocks else {}
-    _keep_said(items, files, blocks, bool(before))
-    return Seen(joined(items, before, new_items, new), len(new_items), settings)
+    new = _joined_blocks(blocks, len(new_items), zeros) if blocks else {}
+    _keep_said(manifest.ids, files, blocks, bool(before))
+    return Seen(joined(before, was_N, new, zeros), len(new_items), settings)
 
 
-def blocks_of(items: Sequence[Item], folder: Path, block_size: int) -> list[Block]:
+def blocks_of(items: Part, folder: Path, block_size: int) -> list[Block]:
     """Returns the blocks of items; where one lies depends on what is in it alone."""
     parts = [items[start : start + block_size] for start in range(0, len(items), block_size)]
     return [
-        Block(part, folder / f"{digest([item.id for item in part])[:16]}.npz") for part in parts
+        Block(part, folder / f"{digest_each(item.id for item in part)[:16]}.npz") for part in parts
     ]
 
 
@@ -219,14 +243,14 @@ def look(
 
 
 def observed_before(files: Files, settings: str) -> dict[str, np.ndarray]:
-    """Returns ids and arrays of an observations.npz of these settings; empty where there is none.
+    """Returns ids and arrays of an observations.npz of these settings, mapped; none without one.
 
     So other labels, or a few images more, cost no second look at the images that were seen.
     """
     if not _is_of(files, settings):
         return {}
-    with np.load(files.arrays) as stored:
-        return {name: stored[name] for name in stored if name not in ("settings", "logits", _SPOKE)}
+    stored = mapped.arrays(files.arrays)
+    return {name: stored[name] for name in stored if name not in ("settings", "logits", _SPOKE)}
 
 
 def ids_before(files: Files, settings: str) -> set[str]:
@@ -234,62 +258,70 @@ def ids_before(files: Files, settings: str) -> set[str]:
     if not _is_of(files, settings):
         return set()
     with np.load(files.arrays) as stored:
-        return set(stored["ids"].tolist())
+        return set(stored["ids"].astype(str).tolist())
 
 
-def unseen(items: Sequence[Item], before: dict[str, np.ndarray]) -> list[Item]:
-    """Returns the items that were not observed before."""
-    seen = set(before["ids"].tolist()) if before else set()
-    return [item for item in items if item.id not in seen]
+def rows_before(ids: Collection[str], before: dict[str, np.ndarray], zeros: Zeros) -> np.ndarray:
+    """Returns in which rows [N] the items were observed before, -1 for those that were not."""
+    row_of = Rows(Texts(before["ids"]), zeros) if before else {}
+    was_N = zeros(len(ids), np.int32)
+    for row, item_id in enumerate(ids):
+        was_N[row] = row_of.get(item_id, -1)
+    return was_N
 
 
 def joined(
-    items: Sequence[Item],
-    before: dict[str, np.ndarray],
-    new_items: Sequence[Item],
-    new: dict[str, np.ndarray],
+    before: dict[str, np.ndarray], was_N: np.ndarray, new: dict[str, np.ndarray], zeros: Zeros
 ) -> dict[str, np.ndarray]:
     """Returns what was observed of all items, in their order."""
     if not before:
         return new
-    ids = [*before["ids"].tolist(), *(item.id for item in new_items)]
-    row_of = Rows(ids)
-    rows = np.array([row_of[item.id] for item in items])
-    return {
-        name: (np.concatenate([values, new[name]]) if new else values)[rows]
-        for name, values in before.items()
-        if name != "ids"
-    }
+    found = {name: values for name, values in before.items() if name != "ids"}
+    for name, values in found.items():
+        found[name] = by_rows(values.__getitem__, was_N, zeros=zeros, dtype=values.dtype)
+        if new:
+            found[name][was_N < 0] = new[name]
+    return found
 
 
-def in_item_order(items: Sequence[Item], *sources: Iterable[Caption]) -> Iterator[Caption]:
-    """Yields the captions of the items from all sources, an item's together and numbered anew.
+def in_item_order(
+    ids: Collection[str], *sources: Iterable[Caption], zeros: Zeros = np.zeros
+) -> Iterator[Caption]:
+    """Yields the captions of items from all sources, an item's together and numbered anew.
 
     Each source must be in the order of the items; captions of other items are left out. Of one
     item, those of an earlier source come first.
     """
-    position = Rows([item.id for item in items])
-    known = [(c for c in source if c.item_id in position) for source in sources]
-    last, index = "", 0
-    for caption in heapq.merge(*known, key=lambda caption: position[caption.item_id]):
-        index = index + 1 if caption.item_id == last else 0
-        last = caption.item_id
+    row_of = Rows(ids, zeros)
+    placed = [_placed(row_of, source) for source in sources]
+    last, index = -1, 0
+    for row, caption in heapq.merge(*placed, key=itemgetter(0)):
+        index = index + 1 if row == last else 0
+        last = row
         yield caption if caption.index == index else _numbered(caption, index)
 
 
-def _each_class_by_itself(conclusion: Conclusion) -> Conclusion:
+def _placed(row_of: Rows, captions: Iterable[Caption]) -> Iterator[tuple[int, Caption]]:
+    """The captions of known items with their rows."""
+    for caption in captions:
+        row = row_of.get(caption.item_id)
+        if row is not None:
+            yield row, caption
+
+
+def _each_class_by_itself(conclusion: Conclusion, zeros: Zeros) -> Conclusion:
     """The scores as log odds of each class; its network would give others, so it is not exported."""
     logits = conclusion.logits_NK
     if logits is not None and not conclusion.independent:
-        logits = log_odds(logits)
+        logits = by_rows(log_odds, logits, zeros=zeros)
     return replace(conclusion, logits_NK=logits, head={})
 
 
-def _keep(items: Sequence[Item], seen: Seen, logits_NK: np.ndarray | None, files: Files) -> None:
+def _keep(ids: Collection[str], seen: Seen, logits_NK: np.ndarray | None, files: Files) -> None:
     """Writes observations.npz: what was seen, and class scores where there are any."""
-    scores = {} if logits_NK is None else {"logits": logits_NK.astype(np.float32)}
-    ids = [item.id for item in items]
-    about = {"ids": ids, "settings": seen.settings, _SPOKE: files.said.is_file()}
+    scores = {} if logits_NK is None else {"logits": logits_NK.astype(np.float32, copy=False)}
+    ids_N = from_texts(ids, "S", zeros_in(files.folder))
+    about = {"ids": ids_N, "settings": seen.settings, _SPOKE: files.said.is_file()}
     with atomic_path(files.arrays) as temporary:
         np.savez(temporary, **about, **scores, **seen.arrays)  # type: ignore[arg-type]
 
@@ -344,8 +376,8 @@ def _save(found: Look, block: Block) -> None:
         np.savez(temporary, **found.arrays)  # type: ignore[arg-type]
 
 
-def _joined_blocks(blocks: list[Block], num_items: int) -> dict[str, np.ndarray]:
-    """The arrays of all blocks below each other; only one block is held twice."""
+def _joined_blocks(blocks: list[Block], num_items: int, zeros: Zeros) -> dict[str, np.ndarray]:
+    """The arrays of all blocks below each other."""
     arrays: dict[str, np.ndarray] = {}
     start = 0
     for block in blocks:
@@ -353,30 +385,29 @@ def _joined_blocks(blocks: list[Block], num_items: int) -> dict[str, np.ndarray]
             for name in part.files:
                 values = part[name]
                 if name not in arrays:
-                    arrays[name] = np.empty((num_items, *values.shape[1:]), values.dtype)
+                    arrays[name] = zeros((num_items, *values.shape[1:]), values.dtype)
                 arrays[name][start : start + len(values)] = values
         start += len(block.items)
     return arrays
 
 
-def _keep_said(items: Sequence[Item], files: Files, blocks: list[Block], reuse: bool) -> None:
+def _keep_said(ids: Collection[str], files: Files, blocks: list[Block], reuse: bool) -> None:
     """Writes said.parquet anew from what was said before and in the new blocks, where anything was."""
     fresh = [block.said for block in blocks if block.said.is_file()]
     old = reuse and files.said.is_file()
     if not (fresh or old):
         files.said.unlink(missing_ok=True)
         return
+    zeros = zeros_in(files.folder)
     sources: list[Iterable[Caption]] = [(c for path in fresh for c in captions_io.load(path))]
     if old:
-        sources.append(_ordered(items, files.said))
-    captions_io.save(in_item_order(items, *sources), files.said)
+        sources.append(_ordered(Rows(ids, zeros), files.said))
+    captions_io.save(in_item_order(ids, *sources, zeros=zeros), files.said)
 
 
-def _ordered(items: Sequence[Item], path: Path) -> Iterable[Caption]:
+def _ordered(row_of: Rows, path: Path) -> Iterable[Caption]:
     """The captions of a file in the order of the items; read into memory only where that changed."""
-    position = Rows([item.id for item in items])
-    rows = [position[c.item_id] for c in captions_io.load(path) if c.item_id in position]
-    if rows == sorted(rows):
+    rows = (row for row, _ in _placed(row_of, captions_io.load(path)))
+    if all(starmap(le, pairwise(rows))):
         return captions_io.load(path)
-    known = [c for c in captions_io.load(path) if c.item_id in position]
-    return sorted(known, key=lambda caption: position[caption.item_id])
+    return (c for _, c in sorted(_placed(row_of, captions_io.load(path)), key=itemgetter(0)))

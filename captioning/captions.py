@@ -59,7 +59,7 @@ def load(path: Path) -> Iterator[Caption]:
         SchemaError: another version.
     """
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
         found = (file.schema_arrow.metadata or {}).get(_VERSION, _SCHEMA.metadata[_VERSION])
         if found not in _READ:  # a table that a person saved may name none
             reads = int(_SCHEMA.metadata[_VERSION])

@@ -296,7 +296,7 @@ def load(path: Path) -> Manifest:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # else all of it is kept, once read
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not readable as parquet ({error})") from error
     meta = json.loads((file.schema_arrow.metadata or {}).get(b"edgekd", b"{}"))

@@ -27,7 +27,9 @@ def damage(path: Path) -> str | None:
 def _parquet(path: Path) -> str | None:
     import pyarrow.parquet as pq
 
-    for _ in pq.ParquetFile(path, page_checksum_verification=True).iter_batches():
+    # Buffered before it is read, all of it would be held.
+    file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+    for _ in file.iter_batches():
         pass
     return None
 

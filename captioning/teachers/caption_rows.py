@@ -179,7 +179,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[_Record]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             _check(str(path), file.schema_arrow.names, columns)
             number = 0
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns.named):

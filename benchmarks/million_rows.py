@@ -108,13 +108,18 @@ def work(step: str, size: int, folder: Path) -> dict[str, Any]:
     if step != "make":
         resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
     with Anonymous() as anonymous:
-        getattr(sys.modules[__name__], f"_{step}")(RunStore(folder), size)
+        act(step, RunStore(folder), size)
     return {
         "step": step,
         "items": size,
         "anonymous_bytes": anonymous.peak_bytes,
         "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+
+
+def act(step: str, store: RunStore, size: int) -> None:
+    """Does one step, or makes what the others need."""
+    getattr(sys.modules[__name__], f"_{step}")(store, size)
 
 
 class Anonymous:

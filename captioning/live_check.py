@@ -8,9 +8,7 @@ n images that are looked at again, K classes.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from captioning import stage, views
+from captioning.borrowed import borrowed
 from captioning.rows import Rows
 from captioning.teachers import catalogue, looking
 from captioning.teachers.configs import VisionServerConfig
@@ -102,11 +101,12 @@ def check(
     num_images: int,
     rules: Path | None = None,
     progress: Progress = silent,
+    deaf_to: Collection[float] = (),
 ) -> LiveCheck:
     """Compares a finished run's observations and targets with what comes out now.
 
     The images are `num_images` of all splits, drawn by their content and the seed; `folder` is
-    where they lie.
+    where they lie. `deaf_to` are the temperatures whose captions the targets do not count.
 
     Raises:
         DataError: an image is gone.
@@ -118,7 +118,7 @@ def check(
     differences: list[Difference] = []
     changed = [f"{name} is not what the targets were made of" for name in _changed(store)]
     notes: list[str] = []
-    with _borrowed(store) as copy:
+    with borrowed(store) as copy:
         told = stage.brief(manifest, folder, caption, copy, seed)
         teachers = stage.built(caption, told, rules)
         for number, (section, teacher) in enumerate(
@@ -132,20 +132,8 @@ def check(
             else:
                 differences += _looked_again(teacher, items, folder, files, copy, progress)
                 differences += _scored_again(section, teacher.name, items, folder, files)
-        differences += _made_again(manifest, caption, targets, store, copy, items)
+        differences += _made_again(manifest, caption, targets, store, copy, items, deaf_to)
     return LiveCheck(len(items), tuple(differences), tuple(changed), tuple(notes))
-
-
-@contextmanager
-def _borrowed(store: RunStore) -> Iterator[RunStore]:
-    """A folder with links to what the targets are made of; what is written there goes again."""
-    with tempfile.TemporaryDirectory(prefix="edgekd-check-") as name:
-        copy = RunStore(Path(name))
-        copy.path("captions").mkdir()
-        sources = [p for p in store.path("captions").iterdir() if p.is_file()]
-        for source in [*sources, store.path("captions.parquet")]:
-            copy.path(*source.relative_to(store.folder).parts).symlink_to(source.resolve())
-        yield copy
 
 
 def _looked_again(
@@ -202,6 +190,7 @@ def _made_again(
     store: RunStore,
     copy: RunStore,
     items: Sequence[Item],
+    deaf_to: Collection[float],
 ) -> Iterator[Difference]:
     """Of the targets, made of the stored scores and the captions as they are now."""
     stage.soft_targets(
@@ -211,6 +200,7 @@ def _made_again(
         [teacher.name for teacher in caption.teachers],
         caption.text_encoder,
         stage.class_descriptions(caption),
+        deaf_to=deaf_to,
     )
     stored = Targets(store.path("targets", "targets.npz"))
     live = Targets(copy.path("targets", "targets.npz"))

@@ -10,7 +10,7 @@ N items, K classes, T teachers, M tune items. Labels are rows of 0 and 1 [K].
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -54,6 +54,7 @@ def fit(
     tune: Mapping[int, np.ndarray],
     num_classes: int,
     choose: bool = False,
+    hear: Callable[[Source], bool] | None = None,
 ) -> CaptionModel:
     """Returns the caption model, as `captioning.soft_targets.fit` does; `given` labels are not used.
 
@@ -71,7 +72,9 @@ def fit(
             numbers[source] += len(values)
         if row in tune:
             of_tune += of_item
-    model = CaptionModel({source: (sums[source] + 1) / (numbers[source] + 2) for source in sums})
+    reliability = {source: (sums[source] + 1) / (numbers[source] + 2) for source in sums}
+    heard = None if hear is None else frozenset(filter(hear, reliability))
+    model = CaptionModel(reliability, heard=heard)
     if not by_labels:
         return model
     if choose:

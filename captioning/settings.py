@@ -135,9 +135,13 @@ class TargetsConfig(RefineConfig):
     """How captions and scores become one probability."""
 
     evidence: Literal["both", "captions", "scores"] = "both"
-    temperatures: Literal["all", "best"] = pydantic.Field(
+    temperatures: Literal["all", "best", "student"] = pydantic.Field(
         "all",
-        description="best: only captions of those teachers and temperatures that help on tune",
+        description="best: only captions of those teachers and temperatures that help the targets on "
+        "tune; student: of those temperatures that serve a short training of the student best there",
+    )
+    sweep_steps: int = pydantic.Field(
+        200, ge=1, description="of each short training that temperatures: student makes"
     )
     caption_share: float = pydantic.Field(
         0.3, ge=0, le=1, description="captions' share where no tune labels can fit it"

@@ -90,10 +90,11 @@ def fit(
     tune: dict[int, int],
     num_classes: int,
     choose: bool = False,
+    hear: Callable[[Source], bool] | None = None,
 ) -> CaptionModel:
     """Returns the caption model; `given` and `tune` map rows to labels, either may be empty.
 
-    With `choose`, only those teachers and temperatures are heard whose captions together have the
+    `hear` says whose captions count. With `choose`, only those teachers and temperatures are heard whose captions together have the
     highest likelihood on tune, where there are labels enough to say. Only the statements on tune are
     kept in memory. Those of one item must stand together.
     """
@@ -114,7 +115,8 @@ def fit(
         if row in tune:
             of_tune += of_item
     reliability = {source: (sums[source] + 1) / (numbers[source] + 2) for source in sums}
-    model = CaptionModel(reliability, _word_evidence(words_AK), 0.0)
+    heard = None if hear is None else frozenset(filter(hear, reliability))
+    model = CaptionModel(reliability, _word_evidence(words_AK), 0.0, heard)
     if not by_labels:
         return model
     if choose:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import starmap
@@ -180,8 +180,12 @@ def soft_targets(
     text_encoder: Path | None = None,
     descriptions: Mapping[str, tuple[str, ...]] = _NONE,
     progress: Progress = silent,
+    deaf_to: Collection[float] = (),
 ) -> tuple[list[Path], SoftTargets]:
-    """Writes targets/targets.npz from captions.parquet and the scores of the teachers, by name."""
+    """Writes targets/targets.npz from captions.parquet and the scores of the teachers, by name.
+
+    Captions of the temperatures that it is `deaf_to` do not count.
+    """
     from captioning import captions as captions_io
     from captioning import multilabel
     from captioning import soft_targets as st
@@ -201,7 +205,8 @@ def soft_targets(
         return st.read_statements(captions(), row_of, lexicon, by_meaning)
 
     choose = config.temperatures == "best"
-    model = of_task.fit(statements(), given, tune, num_classes, choose)
+    hear = (lambda source: source[1] not in deaf_to) if deaf_to else None
+    model = of_task.fit(statements(), given, tune, num_classes, choose, hear)
     progress(1, 3, "captions read")
     said: st.CaptionTargets = of_task.caption_targets(
         statements(), model, len(row_of), num_classes, zeros

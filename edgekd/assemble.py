@@ -68,6 +68,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
             | {
                 "metrics": facts.results["targets"].get("captions"),
                 "answers": _answers(facts),
+                "sweep": facts.results.get("sweep"),
                 "samples": _samples(facts),
             },
             "distillation": _distillation(facts),

@@ -692,6 +692,7 @@ def _check_targets(
     from captioning import live_check
     from edgekd import extras, manifest, printing
     from edgekd.display import Display
+    from edgekd.stages import temperatures_left_out
     from edgekd.store import RunStore
 
     config = _read(path, set_, out)
@@ -711,6 +712,7 @@ def _check_targets(
             num_images,
             config.filter.rules,
             display.stage_progress,
+            temperatures_left_out(config, store),
         )
     _say(printing.live_check_values(found), as_json, printing.live_check_text(found))
     return 0 if found.fault is None else EdgeKDError.exit_code

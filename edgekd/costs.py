@@ -19,6 +19,7 @@ from edgekd.held_out import held_out
 from edgekd.manifest import Manifest
 from edgekd.run_config import RunConfig
 from edgekd.running import Run
+from edgekd.search import sweeps
 from edgekd.sizes import format_size
 
 # Config keys that make one unit of a stage's work another piece of work.
@@ -26,6 +27,7 @@ _SPEED: dict[str, tuple[str, ...]] = {
     "caption": ("caption.teacher", "caption.more", "caption.workers"),
     "targets": ("targets",),
     "views": ("caption.teacher", "caption.more"),
+    "sweep": ("distill.arch", "distill.image_size", "distill.batch_size"),
     "distill": ("distill.arch", "distill.image_size", "distill.batch_size"),
     "baseline": ("distill.arch", "distill.image_size", "distill.batch_size"),
     "prune": (
@@ -47,7 +49,8 @@ _SPEED: dict[str, tuple[str, ...]] = {
 }
 # Stages whose work grows with images, captions, steps or files; the others are one short act.
 _COUNTED = (
-    *("validate", "caption", "filter", "targets", "views", "distill", "baseline", "prune"),
+    *("validate", "caption", "filter", "sweep", "targets", "views", "distill", "baseline"),
+    "prune",
     *("export", "quantize", "evaluate", "bench"),
 )
 TRAININGS = ("distill", "baseline", "prune")
@@ -153,6 +156,8 @@ def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, st
     if stage == "views":
         candidates = len(config.distill.augment)
         return len(manifest.of("train")) * config.targets.views * candidates, "views"
+    if stage == "sweep":
+        return len(sweeps(config.caption.temperatures)) * config.targets.sweep_steps, "steps"
     if stage == "distill":
         return _steps(config, manifest, config.distill.steps), "steps"
     if stage == "baseline":
@@ -196,7 +201,7 @@ def _num_for_confidence(config: RunConfig, manifest: Manifest) -> int:
     """Images that temperature and threshold are fitted on, at most, and outliers."""
     from export import reject
 
-    if not config.reject.enabled:
+    if not config.reject.enabled or manifest.task.multilabel:
         return 0
     num_tune = _num_labelled(manifest, "tune")
     held = len(held_out(manifest)) or len(manifest.of("train"))

@@ -55,7 +55,23 @@ def filter_(current: Run) -> MadeOf:
     return made
 
 
+def sweep(current: Run) -> MadeOf:
+    """What targets and a training hang on together, but for what the search leaves out."""
+    made = _targets(current)
+    training = _made_of(current, config=("seed", "distill", "caption.temperatures"))
+    made["config"] |= training["config"]
+    return made
+
+
 def targets(current: Run) -> MadeOf:
+    made = _targets(current)
+    del made["config"]["targets.sweep_steps"]  # of the sweep, whose result counts
+    if current.config.targets.temperatures == "student":
+        made["results"] |= current.result_digests("sweep")
+    return made
+
+
+def _targets(current: Run) -> MadeOf:
     teachers = range(1, len(current.config.caption.teachers) + 1)
     observations = [f"captions/{Files(Path(), number).arrays}" for number in teachers]
     return _made_of(

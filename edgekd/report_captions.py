@@ -16,6 +16,7 @@ VARIETY_COLUMNS = [
     "Words",
     "Without logical faults",
 ]
+SWEEP_COLUMNS = ["Temperatures", "Right on tune", "-log likelihood on tune", ""]
 ANSWER_COLUMNS = ["About", "True", "95% interval", "Judged", "Unclear"]
 TERMS = [
     (
@@ -38,6 +39,19 @@ TERMS = [
     ),
 ]
 _MOST_NAMED = 12
+
+
+def swept(sweep: dict[str, Any]) -> list[list[str]]:
+    """Returns a row for each sweep of temperatures that a short training was tried on."""
+    return [
+        [
+            ", ".join(f"{temperature:g}" for temperature in tried["temperatures"]),
+            percent(tried["accuracy"]),
+            f"{tried['nll']:.3f}",
+            "chosen" if tried["temperatures"] == sweep["chosen"] else "",
+        ]
+        for tried in sweep["candidates"]
+    ]
 
 
 def variety(metrics: dict[str, Any]) -> list[list[str]]:

@@ -513,6 +513,7 @@ def _captions(captions: dict[str, Any]) -> Section:
         [f"{plural(made, 'caption')} made, {kept:,} kept{part}.", *_said_of_captions(captions)],
         [
             *_variety(captions.get("metrics")),
+            *_swept(captions.get("sweep")),
             *_answers(captions.get("answers")),
             Table(
                 "Why captions were dropped",
@@ -538,6 +539,15 @@ def _variety(metrics: dict[str, Any] | None) -> list[Table]:
     rows = report_captions.variety(metrics)
     numeric = frozenset(range(1, len(columns)))
     return [Table("Diversity against accuracy, by temperature", columns, rows, numeric)]
+
+
+def _swept(sweep: dict[str, Any] | None) -> list[Table]:
+    if sweep is None:
+        return []
+    rows = report_captions.swept(sweep)
+    caption = f"What serves the student: {plural(sweep['steps'], 'step')} on captions of each"
+    chosen = [entry["temperatures"] for entry in sweep["candidates"]].index(sweep["chosen"])
+    return [Table(caption, report_captions.SWEEP_COLUMNS, rows, frozenset({1, 2}), chosen)]
 
 
 def _answers(answers: dict[str, Any] | None) -> list[Table]:

@@ -5,35 +5,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from captioning import stage as captioning
 from captioning import views
+from captioning.borrowed import borrowed
+from captioning.soft_targets import MIN_LABELS_TO_FIT
 from captioning.teachers import catalogue
 from captioning.teachers.protocol import Files
 from devices import stage as devices
-from edgekd import assemble, keys, machine
+from edgekd import assemble, keys, machine, search
 from edgekd import manifest as manifests
 from edgekd.costs import targets_note
+from edgekd.errors import DataError
 from edgekd.held_out import students_images
 from edgekd.machine import native_output_to
 from edgekd.manifest import Manifest
 from edgekd.preprocess import preprocess_from
 from edgekd.progress import Progress, silent
-from edgekd.records import ExportedModel, Preprocess, TensorSpec, to_dict
+from edgekd.records import ExportedModel, Preprocess, SoftTargets, TensorSpec, to_dict
 from edgekd.run_config import RunConfig
 from edgekd.running import Run, Stage, costs
 from edgekd.sizes import parse_size
-from edgekd.store import file_sha256, write_text
+from edgekd.store import RunStore, digest, file_sha256, write_text
 from edgekd.views_file import SCORES, save_scores
 from export import stage as exporting
 from export.stage import Format
 from students import stage as students
 
-VIEWS_SCHEMA = CHECK_SCHEMA = BENCH_SCHEMA = 1
+SWEEP_SCHEMA = VIEWS_SCHEMA = CHECK_SCHEMA = BENCH_SCHEMA = 1
 BUNDLE_SCHEMA = 2
 
 
@@ -99,17 +102,68 @@ def _filter(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     )
 
 
-def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+def _sweep(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    """Which temperatures' captions serve the student best: a short training on the targets of each."""
+    config, manifest = current.config, current.manifest
+    found = len(manifest.labels("tune"))
+    if found < MIN_LABELS_TO_FIT:
+        raise DataError(
+            f"targets.temperatures: student compares students on tune, and {found} of its images carry "
+            f"a label. Expected {MIN_LABELS_TO_FIT}, or temperatures: all"
+        )
+    steps = config.targets.sweep_steps
+    one_way = {"lr": config.distill.lr[:1], "augment": config.distill.augment[:1]}
+    short = config.distill.model_copy(update={"steps": steps, "evaluations": 1, **one_way})
+
+    def train(sweep: search.Sweep) -> dict[str, float]:
+        with borrowed(current.store, "cache") as copy:
+            _make_targets(current, copy, _left_out(config, sweep))
+            _, made = students.distill(
+                manifest, current.data_folder, short, copy, config.seed, progress
+            )
+        (point,) = made["history"]
+        return {"accuracy": point["tune_accuracy"], "nll": point["tune_nll"]}
+
+    tried = search.try_sweeps(
+        config.caption.temperatures,
+        train,
+        current.store.path("cache", "sweep"),
+        digest(keys.sweep(current)),
+        lambda done, total: current.listener.message(f"temperatures: {done} of {total} tried"),
+    )
+    return [], search.summary(tried, steps)
+
+
+def temperatures_left_out(config: RunConfig, store: RunStore) -> set[float]:
+    """Returns the temperatures whose captions a search left out of a run's targets."""
+    record = store.stage_record("sweep") if config.targets.temperatures == "student" else None
+    return _left_out(config, record["result"]["chosen"]) if record is not None else set()
+
+
+def _left_out(config: RunConfig, sweep: Iterable[float]) -> set[float]:
+    return set(config.caption.temperatures) - set(sweep)
+
+
+def _make_targets(
+    current: Run, store: RunStore, deaf_to: set[float], progress: Progress = silent
+) -> tuple[list[Path], SoftTargets]:
     config = current.config
-    files, record = captioning.soft_targets(
+    return captioning.soft_targets(
         current.manifest,
         config.targets,
-        current.store,
+        store,
         [teacher.name for teacher in config.caption.teachers],
         config.caption.text_encoder,
         captioning.class_descriptions(config.caption),
         progress,
+        deaf_to,
     )
+
+
+def _targets(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config
+    deaf_to = temperatures_left_out(config, current.store)
+    files, record = _make_targets(current, current.store, deaf_to, progress)
     for line in (record.provenance["balance"] or {}).get("warnings", []):
         current.listener.message(line)
     described = captioning.described(current.manifest, current.store, config.caption.text_encoder)
@@ -421,6 +475,14 @@ STAGES: tuple[Stage, ...] = (
         ),
     ),
     Stage("filter", captioning.FILTER_SCHEMA, keys.filter_, _filter, leaves=("captions.parquet",)),
+    Stage(
+        "sweep",
+        SWEEP_SCHEMA,
+        keys.sweep,
+        _sweep,
+        lambda config: config.targets.temperatures == "student",
+        extra="students",
+    ),
     Stage(
         "targets",
         captioning.TARGETS_SCHEMA,

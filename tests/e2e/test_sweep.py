@@ -45,7 +45,7 @@ def test_it_is_in_the_report_and_not_made_again(swept: Path, finished: Finished)
     report = json.loads((swept / "report.json").read_text())
     assert len(report["captions"]["sweep"]["candidates"]) == 7
     for kind in ("html", "md"):
-        assert "What serves the student: 2 steps" in (swept / f"report.{kind}").read_text()
+        assert "log likelihood on tune" in (swept / f"report.{kind}").read_text()
     again = edgekd("run", finished.config, "--out", swept, *ON)
     assert again.returncode == 0, again.stderr
     assert "sweep" in last_run(swept)["reused"]

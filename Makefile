@@ -64,6 +64,7 @@ proof: $(STAMP)
 	@.venv/bin/python -m benchmarks.target_parts fashion $(ARGS)
 	@.venv/bin/python -m benchmarks.target_parts caltech $(ON_PHOTOS)
 	@.venv/bin/python -m benchmarks.captioner_speed $(ARGS)
+	@.venv/bin/python -m benchmarks.faces $(ON_PHOTOS)
 	@case "$(ARGS)" in *--screen*) exit;; esac; \
 		for of in planted_faults attributes swaps thin_teacher million_rows; do \
 		.venv/bin/python -m benchmarks.$$of || exit; done

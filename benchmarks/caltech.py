@@ -19,7 +19,7 @@ from edgekd.store import digest, file_sha256
 
 OUTLIERS = "BACKGROUND_Google"
 _LEFT_OUT = {OUTLIERS, "Faces_easy"}
-_MOST_OF_A_CLASS = 120
+MOST_OF_A_CLASS = 120
 _NUM_TUNE = _NUM_VAL = 2
 
 
@@ -60,7 +60,7 @@ def prepare(photos: Path, target: Path, which: str, most: int | None = None) -> 
     """
     rows = []
     for name in class_names(photos, which):
-        files = sorted(photos.joinpath(name).glob("*.jpg"))[:_MOST_OF_A_CLASS]
+        files = sorted(photos.joinpath(name).glob("*.jpg"))[:MOST_OF_A_CLASS]
         by_digest = sorted(files, key=file_sha256)[:most]
         num_test = min(30, round(0.4 * len(by_digest)))
         cuts = (num_test, num_test + _NUM_TUNE, num_test + _NUM_TUNE + _NUM_VAL)

@@ -13,12 +13,10 @@ import importlib
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal
-
-from PIL import Image
 
 from captioning.rules import Names, Private
 from edgekd.errors import UsageError
@@ -26,8 +24,6 @@ from edgekd.extras import require
 from edgekd.records import Caption
 
 Mode = Literal["redact", "refuse"]
-CountFaces = Callable[[Image.Image], int]
-"""How many faces an image shows."""
 
 # What presidio calls our kinds; where two kinds claim the same letters, the first in this order.
 _ENTITIES = {
@@ -147,15 +143,6 @@ def redacted(text: str, found: Iterable[Finding]) -> str:
     return text
 
 
-def faces(images: Iterable[Image.Image], count: CountFaces) -> dict[str, int]:
-    """Returns how many images show faces, and how many faces, by a detector that is given.
-
-    edgekd brings none; any function from an image to a number will do.
-    """
-    found = [count(image) for image in images]
-    return {"images": len(found), "with_faces": sum(n > 0 for n in found), "faces": sum(found)}
-
-
 @cache
 def listed_names() -> frozenset[str]:
     """Returns the given names that Faker lists, none where it is not installed."""
@@ -170,7 +157,7 @@ def listed_names() -> frozenset[str]:
 
 
 def _not_looked_for(model: str | None, listed: frozenset[str]) -> tuple[str, ...]:
-    left = ["faces: no detector"]
+    left = []
     if model is None:
         left.append("names in running text: no spaCy model")
     if not listed:

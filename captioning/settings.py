@@ -66,6 +66,12 @@ class CaptionConfig(Section):
         None, description="installed spaCy model that finds names in running text"
     )
 
+    count_faces: bool = pydantic.Field(
+        False,
+        description="count the faces that the images show, before a teacher looks at any; needs the "
+        "extra privacy",
+    )
+
     @pydantic.field_validator("temperatures")
     @classmethod
     def _positive(cls, temperatures: list[float]) -> list[float]:

@@ -71,6 +71,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
                 "sweep": facts.results.get("sweep"),
                 "samples": _samples(facts),
             },
+            "private": _private(facts),
             "distillation": _distillation(facts),
             "stages": costs,
             "cost": _cost(facts),
@@ -389,6 +390,15 @@ def _cost(facts: Facts) -> dict[str, Any]:
         "by_hand": (given + unlabelled) * price,
         "images": images,
     }
+
+
+def _private(facts: Facts) -> dict[str, Any] | None:
+    """What captions were freed of, and how many faces images show; None where neither was asked."""
+    freed, faces = facts.results["caption"]["private"], facts.results.get("faces")
+    if freed is None and faces is None:
+        return None
+    left = _first_teacher(facts).get("not_looked_for", [])
+    return {"captions": freed and freed | {"not_looked_for": left}, "faces": faces}
 
 
 def _answers(facts: Facts) -> dict[str, Any] | None:

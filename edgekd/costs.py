@@ -24,6 +24,7 @@ from edgekd.sizes import format_size
 
 # Config keys that make one unit of a stage's work another piece of work.
 _SPEED: dict[str, tuple[str, ...]] = {
+    "faces": ("caption.workers",),
     "caption": ("caption.teacher", "caption.more", "caption.workers"),
     "targets": ("targets",),
     "views": ("caption.teacher", "caption.more"),
@@ -49,8 +50,8 @@ _SPEED: dict[str, tuple[str, ...]] = {
 }
 # Stages whose work grows with images, captions, steps or files; the others are one short act.
 _COUNTED = (
-    *("validate", "caption", "filter", "sweep", "targets", "views", "distill", "baseline"),
-    "prune",
+    *("validate", "faces", "caption", "filter", "sweep", "targets", "views"),
+    *("distill", "baseline", "prune"),
     *("export", "quantize", "evaluate", "bench"),
 )
 TRAININGS = ("distill", "baseline", "prune")
@@ -69,7 +70,7 @@ def units(stage: str, current: Run) -> dict[str, Any]:
 
 def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
     """Returns how many image files a stage opens; of a training, where none are cached."""
-    if stage == "validate":
+    if stage in ("validate", "faces"):
         return len(manifest.items)
     if stage == "caption":
         return len(manifest.items) * len(config.caption.teachers)
@@ -149,7 +150,7 @@ def _targets_bytes(config: RunConfig, manifest: Manifest, top_k: int | None) -> 
 def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, str]:
     num_items = len(manifest.items)
     recovery = config.prune.recovery_steps
-    if stage in ("validate", "caption"):
+    if stage in ("validate", "faces", "caption"):
         return num_items, "images"
     if stage in ("filter", "targets"):
         return num_items * config.caption.captions_per_image, "captions"

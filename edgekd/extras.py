@@ -16,6 +16,7 @@ _MODULES = {
     ),
     "students": ("torch", "timm", "safetensors", "albumentations", "torch_pruning"),
     "export": ("torch", "litert_torch", "ai_edge_quantizer", "onnx", "onnxscript", "onnxslim"),
+    "privacy": ("skimage",),
     "scale": ("ray", "pandas"),
 }
 

@@ -22,7 +22,7 @@ from edgekd.sources import listing
 from edgekd.store import digest, digest_each, file_sha256
 
 _IMAGES = ("images", "classes", "synonyms")
-_HOW = ("caption.block_size", "caption.workers", "caption.ray_address")
+_HOW = ("caption.block_size", "caption.workers", "caption.ray_address", "caption.count_faces")
 
 
 def validate(current: Run) -> MadeOf:
@@ -33,12 +33,17 @@ def validate(current: Run) -> MadeOf:
     return made
 
 
+def faces(current: Run) -> MadeOf:
+    """The images alone: which detector counts stands in the stage's schema."""
+    return _made_of(current, images=("images", *SPLITS))
+
+
 def caption(current: Run) -> MadeOf:
     made = _made_of(
         current, config=("seed", "caption"), images=(*_IMAGES, "train", "tune"), files=()
     )
     config = current.config.caption
-    for name in tuple(made["config"]):  # how often it is saved, by whom; what only `describe` asks
+    for name in tuple(made["config"]):  # how often it is saved, by whom; what others ask
         if name in _HOW or (name.startswith("caption.text_model") and not config.reword):
             del made["config"][name]
     if config.domain is not None and Path(config.domain).is_file():

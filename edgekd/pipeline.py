@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # How a config gets a stage that it leaves out.
 _SWITCH = {
+    "faces": "Say --set caption.count_faces=true",
     "sweep": "Say --set targets.temperatures=student",
     "views": "Say --set targets.views=4",
     "baseline": "Say --set baseline.enabled=true",

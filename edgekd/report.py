@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from edgekd import confidence_words, store
+from edgekd import confidence_words, report_private, store
 from edgekd.errors import EdgeKDError, SchemaError, UsageError
 from edgekd.records import to_dict
 from edgekd.report_format import (
@@ -138,6 +138,8 @@ def print_summary(report: dict[str, Any], console: Console) -> None:
         console.print(Text.assemble((mark, style), f"  {gate['name']}: {gate_text(gate)}"))
     if report.get("confidence"):
         console.print(Text(confidence_words.summary(report["confidence"])))
+    if (report.get("private") or {}).get("faces"):
+        console.print(Text(report_private.faces_line(report["private"]["faces"]["by_split"])))
 
 
 def _clean(report: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd import confidence_words, report_captions
+from edgekd import confidence_words, report_captions, report_private
 from edgekd.report_format import (
     DASH,
     compared,
@@ -124,6 +124,7 @@ def sections(report: dict[str, Any]) -> list[Section]:
         _targets(report["targets"]),
         _labels(report["labels"]),
         _captions(report["captions"]),
+        _private(report.get("private")),
         _training(report["distillation"]),
         _stages(report["stages"]),
         _cost(report["cost"]),
@@ -523,6 +524,18 @@ def _captions(captions: dict[str, Any]) -> Section:
             ),
         ][: None if rows else -1],
         report_captions.TERMS if captions.get("metrics") else [],
+    )
+
+
+def _private(found: dict[str, Any] | None) -> Section | None:
+    if found is None:
+        return None
+    return Section(
+        "private",
+        "Private data",
+        "What may point to a person: names, phones and the like in captions, faces in images.",
+        report_private.sentences(found),
+        terms=report_private.TERMS if found["faces"] else [],
     )
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from captioning import faces, views
 from captioning import stage as captioning
-from captioning import views
 from captioning.borrowed import borrowed
 from captioning.soft_targets import MIN_LABELS_TO_FIT
 from captioning.teachers import catalogue
@@ -27,6 +27,7 @@ from edgekd.manifest import Manifest
 from edgekd.preprocess import preprocess_from
 from edgekd.progress import Progress, silent
 from edgekd.records import ExportedModel, Preprocess, SoftTargets, TensorSpec, to_dict
+from edgekd.report_private import faces_line
 from edgekd.run_config import RunConfig
 from edgekd.running import Run, Stage, costs
 from edgekd.sizes import parse_size
@@ -77,6 +78,15 @@ def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         "num_duplicates": built.num_duplicates,
         "near_copies": built.near_copies(),
     }
+
+
+def _faces(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config = current.config.caption
+    files, found = faces.count_faces(
+        current.manifest, current.data_folder, config, current.store, progress
+    )
+    current.listener.message(faces_line(found["by_split"]))
+    return files, found
 
 
 def _caption(current: Run, progress: Progress) -> tuple[list[Path], Any]:
@@ -459,6 +469,14 @@ def _facts(current: Run) -> assemble.Facts:
 
 STAGES: tuple[Stage, ...] = (
     Stage("validate", manifests.SCHEMA, keys.validate, _validate, leaves=("manifest.parquet",)),
+    Stage(
+        "faces",
+        faces.FACES_SCHEMA,
+        keys.faces,
+        _faces,
+        lambda config: config.caption.count_faces,
+        extra="privacy",
+    ),
     Stage(
         "caption",
         captioning.CAPTION_SCHEMA,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from captioning import privacy
-from captioning.privacy import Detector, Finding, PrivacyFilter, faces, redacted
+from captioning.privacy import Detector, Finding, PrivacyFilter, redacted
 from captioning.rules import load_rules
 from captioning.teachers.discreet import DiscreetTeacher
 from captioning.teachers.protocol import Conclusion, Look
@@ -90,7 +90,7 @@ def test_redact_and_refuse(detector: Detector) -> None:
         ("[name] again.", "low confidence"),
     ]
     assert refuse.not_looked_for == (
-        "faces: no detector", "names in running text: no spaCy model",
+        "names in running text: no spaCy model",
     )  # fmt: skip
     counted = privacy.Counted()
     assert len(list(counted(refuse(given)))) == 3
@@ -116,7 +116,7 @@ def test_a_discreet_teacher_says_nothing_private(detector: Detector) -> None:
     assert said.text == "[name] sleeps."
     conclusion = teacher.conclude(manifest, {})
     assert [c.text for c in conclusion.captions] == ["call [phone]"]
-    assert conclusion.summary["not_looked_for"][0] == "faces: no detector"
+    assert conclusion.summary["not_looked_for"] == ["names in running text: no spaCy model"]
     assert teacher.settings != DiscreetTeacher(Gossip(), lambda: None, "refuse").settings  # type: ignore[arg-type, return-value]
 
 
@@ -142,12 +142,6 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     detector = Detector(RULES, given_names=[])
     assert detector.find("a@b.example.com")[0].kind == "email"
-
-
-def test_faces_are_counted_by_the_detector_that_is_given() -> None:
-    images = [Image.new("RGB", (width, 8)) for width in (8, 16, 24)]
-    found = faces(images, lambda image: image.width // 8 - 1)
-    assert found == {"images": 3, "with_faces": 2, "faces": 3}
 
 
 def test_every_kind_of_the_rules_has_its_place() -> None:

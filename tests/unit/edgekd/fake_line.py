@@ -16,8 +16,8 @@ from edgekd.run_config import RunConfig
 from edgekd.running import Quiet, Run, Stage
 from edgekd.store import digest, write_text
 
-# `views` runs only where `targets.views` asks for it.
-EVERY = [stage.name for stage in stages.STAGES if stage.name != "views"]
+# `faces` and `views` run only where the config asks for them.
+EVERY = [stage.name for stage in stages.STAGES if stage.name not in ("faces", "views")]
 _SPLITS = {"train": 3, "tune": 1, "val": 1, "test": 1}
 
 

@@ -67,6 +67,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
             "captions": facts.results["filter"]
             | {
                 "metrics": facts.results["targets"].get("captions"),
+                "audit": facts.results.get("audit"),
                 "answers": _answers(facts),
                 "sweep": facts.results.get("sweep"),
                 "samples": _samples(facts),

@@ -9,6 +9,7 @@ import functools
 import os
 from typing import Any
 
+from captioning import audit
 from captioning import stage as captioning
 from captioning.attributes import WORDS
 from captioning.teachers import catalogue, looking
@@ -50,7 +51,7 @@ _SPEED: dict[str, tuple[str, ...]] = {
 }
 # Stages whose work grows with images, captions, steps or files; the others are one short act.
 _COUNTED = (
-    *("validate", "faces", "caption", "filter", "sweep", "targets", "views"),
+    *("validate", "faces", "caption", "filter", "audit", "sweep", "targets", "views"),
     *("distill", "baseline", "prune"),
     *("export", "quantize", "evaluate", "bench"),
 )
@@ -74,6 +75,9 @@ def images_read(stage: str, config: RunConfig, manifest: Manifest) -> int:
         return len(manifest.items)
     if stage == "caption":
         return len(manifest.items) * len(config.caption.teachers)
+    if stage == "audit":
+        sample = audit.draw(manifest, config.report.audit_images)
+        return len(sample.items) if sample.learned else 0
     if stage == "views":
         return len(manifest.of("train")) * sum(map(catalogue.exportable, config.caption.teachers))
     if stage in TRAININGS:
@@ -152,6 +156,8 @@ def _counted(stage: str, config: RunConfig, manifest: Manifest) -> tuple[int, st
     recovery = config.prune.recovery_steps
     if stage in ("validate", "faces", "caption"):
         return num_items, "images"
+    if stage == "audit":
+        return images_read("audit", config, manifest), "images"
     if stage in ("filter", "targets"):
         return num_items * config.caption.captions_per_image, "captions"
     if stage == "views":

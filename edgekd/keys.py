@@ -12,6 +12,7 @@ from typing import Any
 
 import pydantic
 
+from captioning import audit as auditing
 from captioning.rules import rules_sha256
 from captioning.teachers.protocol import Files
 from captioning.views import scoring
@@ -57,6 +58,18 @@ def filter_(current: Run) -> MadeOf:
     files = ("captions/raw.parquet", "captions/observations.npz")  # of which attributes are read
     made = _made_of(current, config=("filter", "caption.text_encoder"), images=_IMAGES, files=files)
     made["files"]["rules"] = rules_sha256(current.config.filter.rules)
+    return made
+
+
+def audit(current: Run) -> MadeOf:
+    made = _made_of(
+        current,
+        config=("report.audit_images",),
+        images=(*_IMAGES, "train", "tune"),
+        files=("captions.parquet",),
+    )
+    eye = auditing.eye(current.config.caption.teachers)
+    made["config"]["audit.eye"] = None if eye is None else eye.model_dump(mode="json")
     return made
 
 

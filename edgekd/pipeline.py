@@ -44,6 +44,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
 # How a config gets a stage that it leaves out.
 _SWITCH = {
     "faces": "Say --set caption.count_faces=true",
+    "audit": "Say --set report.audit_images=500",
     "sweep": "Say --set targets.temperatures=student",
     "views": "Say --set targets.views=4",
     "baseline": "Say --set baseline.enabled=true",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgekd.report_format import DASH, interval, percent
+from edgekd.report_format import DASH, interval, percent, plural, share
 
 VARIETY_COLUMNS = [
     "Temperature",
@@ -18,6 +18,7 @@ VARIETY_COLUMNS = [
 ]
 SWEEP_COLUMNS = ["Temperatures", "Right on tune", "-log likelihood on tune", ""]
 ANSWER_COLUMNS = ["About", "True", "95% interval", "Judged", "Unclear"]
+AUDIT_COLUMNS = ["Captions", "Their class is\nits first", "Among its\nfirst few", "Judged"]
 TERMS = [
     (
         "Right class",
@@ -33,6 +34,11 @@ TERMS = [
         "how much of a caption the others say too, 0 to 1; lower is more varied.",
     ),
     ("Dispersion", "mean cosine distance between captions' embeddings; higher is more varied."),
+    (
+        "Its first",
+        "the class an independent checker finds likeliest. It sees otherwise than the teacher and knows "
+        "the same labels. Captions of one image are not independent, so intervals are a little narrow.",
+    ),
     (
         "Without logical faults",
         "share of the captions that were checked for contradictions and have none.",
@@ -81,6 +87,33 @@ def coverage(metrics: dict[str, Any]) -> list[str]:
     return lines
 
 
+def audited(found: dict[str, Any]) -> list[list[str]]:
+    """Returns a row for each teacher and temperature, and one for all; none without a checker."""
+    if found["note"] is not None or found["overall"]["top_1"] is None:
+        return []
+    several = len({part["teacher"] for part in found["by_source"]}) > 1
+    parts = [
+        (
+            f"{part['teacher']} {part['temperature']:g}" if several else f"{part['temperature']:g}",
+            part,
+        )
+        for part in found["by_source"]
+    ]
+    if len(parts) > 1:
+        parts.append(("all", found["overall"]))
+    return [
+        [name, share(part["top_1"]), share(part["among_first"]), f"{part['top_1']['n']:,}"]
+        for name, part in parts
+    ]
+
+
+def audit_lines(found: dict[str, Any]) -> list[str]:
+    """Returns sentences on what the independent checker found, and what it is worth itself."""
+    if found["note"] is not None:
+        return [f"No independent checker: {found['note']}."]
+    return [_agreed(found), *_own(found)]
+
+
 def answers(found: dict[str, Any]) -> list[list[str]]:
     """Returns a row for each part of what people answered on the sampling sheet."""
     parts = [
@@ -107,6 +140,45 @@ def answers_note(found: dict[str, Any]) -> str:
     if found["of_earlier_captions"]:
         note += " The captions have changed since: draw a new sheet."
     return note
+
+
+def _agreed(found: dict[str, Any]) -> str:
+    part = found["overall"]
+    if part["top_1"] is None:
+        return "An independent checker found no caption that names a class to judge."
+    return (
+        f"An independent checker (nearest class mean on {found['backbone']}, "
+        f"{plural(found['num_learned'], 'given label')}) agrees with the class in "
+        f"{_share_of(part['top_1'], 'kept caption')} of "
+        f"{plural(found['num_images'], 'training image')}{_among(part, found['first'])}."
+    )
+
+
+def _own(found: dict[str, Any]) -> list[str]:
+    """What the checker's word is worth."""
+    part, tuned = found["right_on_tune"], found["captions_right_on_tune"]
+    if part["top_1"] is None:
+        return ["How often it is right itself is not known: no label on tune."]
+    share_right = _share_of(part["top_1"], "labelled tune image")
+    lines = [f"Itself it is right on {share_right}{_among(part, found['first'])}."]
+    parts = [
+        f"of the {rate['n']:,} {words} {percent(rate['value'])} are right"
+        for words, rate in (
+            ("it agrees with", tuned["agreed"]),
+            ("it does not agree with", tuned["not_agreed"]),
+        )
+        if rate is not None
+    ]
+    return [*lines, f"Captions there: {', '.join(parts)}."] if parts else lines
+
+
+def _share_of(rate: dict[str, Any], what: str) -> str:
+    return f"{percent(rate['value'])} ({interval(rate)}) of {plural(rate['n'], what)}"
+
+
+def _among(part: dict[str, Any], first: int) -> str:
+    rate = part["among_first"]
+    return "" if rate is None else f" (among its first {first}: {percent(rate['value'])})"
 
 
 def _varied(name: str, part: dict[str, Any]) -> list[str]:

@@ -515,6 +515,7 @@ def _captions(captions: dict[str, Any]) -> Section:
         [
             *_variety(captions.get("metrics")),
             *_swept(captions.get("sweep")),
+            *_audit(captions.get("audit")),
             *_answers(captions.get("answers")),
             Table(
                 "Why captions were dropped",
@@ -542,6 +543,7 @@ def _private(found: dict[str, Any] | None) -> Section | None:
 def _said_of_captions(captions: dict[str, Any]) -> list[str]:
     metrics, answers = captions.get("metrics"), captions.get("answers")
     told = report_captions.coverage(metrics) if metrics else []
+    told += report_captions.audit_lines(captions["audit"]) if captions.get("audit") else []
     return [*told, report_captions.answers_note(answers)] if answers else told
 
 
@@ -552,6 +554,14 @@ def _variety(metrics: dict[str, Any] | None) -> list[Table]:
     rows = report_captions.variety(metrics)
     numeric = frozenset(range(1, len(columns)))
     return [Table("Diversity against accuracy, by temperature", columns, rows, numeric)]
+
+
+def _audit(audit: dict[str, Any] | None) -> list[Table]:
+    rows = report_captions.audited(audit) if audit else []
+    if not rows:
+        return []
+    columns = report_captions.AUDIT_COLUMNS
+    return [Table("Whether an independent checker agrees", columns, rows, frozenset({1, 2, 3}))]
 
 
 def _swept(sweep: dict[str, Any] | None) -> list[Table]:

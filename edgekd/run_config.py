@@ -40,6 +40,12 @@ class ReportConfig(Section):
 
     label_price: float = pydantic.Field(0.05, ge=0, description="of one answered image")
     currency: str = "USD"
+    audit_images: int = pydantic.Field(
+        500,
+        ge=0,
+        description="training images whose captions a small independent checker looks at; it needs "
+        "given labels. 0: none",
+    )
     samples: int = pydantic.Field(8, ge=0, le=100, description="images shown with their captions")
 
 

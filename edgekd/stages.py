@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from captioning import faces, views
+from captioning import audit as auditing
+from captioning import captions, faces, views
 from captioning import stage as captioning
 from captioning.borrowed import borrowed
 from captioning.soft_targets import MIN_LABELS_TO_FIT
@@ -27,6 +28,7 @@ from edgekd.manifest import Manifest
 from edgekd.preprocess import preprocess_from
 from edgekd.progress import Progress, silent
 from edgekd.records import ExportedModel, Preprocess, SoftTargets, TensorSpec, to_dict
+from edgekd.report_captions import audit_lines
 from edgekd.report_private import faces_line
 from edgekd.run_config import RunConfig
 from edgekd.running import Run, Stage, costs
@@ -110,6 +112,22 @@ def _filter(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     return captioning.filter_captions(
         current.manifest, config.filter, current.store, config.caption.text_encoder, progress
     )
+
+
+def _audit(current: Run, progress: Progress) -> tuple[list[Path], Any]:
+    config, manifest, store = current.config, current.manifest, current.store
+    files, found = auditing.audit(
+        manifest,
+        current.data_folder,
+        captions.load(store.path("captions.parquet")),
+        config.caption.teachers,
+        config.report.audit_images,
+        store,
+        progress,
+    )
+    for line in audit_lines(found):
+        current.listener.message(line)
+    return files, found
 
 
 def _sweep(current: Run, progress: Progress) -> tuple[list[Path], Any]:
@@ -493,6 +511,14 @@ STAGES: tuple[Stage, ...] = (
         ),
     ),
     Stage("filter", captioning.FILTER_SCHEMA, keys.filter_, _filter, leaves=("captions.parquet",)),
+    Stage(
+        "audit",
+        auditing.AUDIT_SCHEMA,
+        keys.audit,
+        _audit,
+        lambda config: config.report.audit_images > 0,
+        extra="captioning",
+    ),
     Stage(
         "sweep",
         SWEEP_SCHEMA,

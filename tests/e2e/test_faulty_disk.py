@@ -31,7 +31,7 @@ for module in ("torch", "litert_torch", "albumentations", "efficientnet_lite0_py
     pytest.importorskip(module)
 
 WRITING = (
-    "validate", "caption", "filter", "targets", "distill", "baseline", "prune", "export",
+    "validate", "caption", "filter", "audit", "targets", "distill", "baseline", "prune", "export",
     "quantize", "evaluate", "bundle", "report",
 )  # fmt: skip
 

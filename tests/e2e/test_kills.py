@@ -47,7 +47,7 @@ def test_killed_while_it_captions_and_trains(images: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_killed_once_in_every_stage(images: Path, tmp_path: Path) -> None:
     stages = [
-        "validate", "caption", "filter", "targets", "distill", "baseline", "prune", "export",
+        "validate", "caption", "filter", "audit", "targets", "distill", "baseline", "prune", "export",
         "quantize", "evaluate", "check", "bench", "bundle", "report",
     ]  # fmt: skip
     (moments,) = plan(stages, len(stages) + 1, random.Random(1), kills_a_run=len(stages) + 1)

@@ -41,8 +41,8 @@ for module in ("torch", "litert_torch", "albumentations", "efficientnet_lite0_py
     pytest.importorskip(module)
 
 STAGES = [
-    "validate", "caption", "filter", "targets", "distill", "baseline", "prune", "export",
-    "quantize", "evaluate", "check", "bench", "bundle", "report",
+    "validate", "caption", "filter", "audit", "targets", "distill", "baseline", "prune",
+    "export", "quantize", "evaluate", "check", "bench", "bundle", "report",
 ]  # fmt: skip
 STRANGER = Path(__file__).parent / "stranger.py"
 HOLDER = """
@@ -81,7 +81,7 @@ def test_it_ends_well_with_everything_there(finished: Finished) -> None:
 
 def test_progress_goes_to_stderr_and_the_result_to_stdout(finished: Finished) -> None:
     lines = finished.stderr.splitlines()
-    assert [line.split()[1] for line in lines if "/14 " in line] == STAGES
+    assert [line.split()[1] for line in lines if "/15 " in line] == STAGES
     assert "Traceback" not in finished.stderr
     assert str(finished.folder / "report.html") in finished.stdout.replace("\n", "")
 
@@ -303,7 +303,7 @@ def test_an_edited_caption_changes_its_own_images_target(
     rewrite_captions(copy, edit)
     done = edgekd("run", finished.config, "--out", copy, "--until", "targets")
     assert done.returncode == 0, done.stderr
-    assert last_run(copy) == {"finished": ["targets"], "reused": STAGES[:3]}
+    assert last_run(copy) == {"finished": ["audit", "targets"], "reused": STAGES[:3]}
     after = dict(np.load(copy / "targets/targets.npz"))
     changed = (before["probs"] != after["probs"]).any(axis=1)
     assert before["ids"][changed].tolist() == [item]
@@ -312,7 +312,7 @@ def test_an_edited_caption_changes_its_own_images_target(
     going_on = edgekd("run", finished.config, "--out", copy, "--until", "baseline")
     assert going_on.returncode == 0, going_on.stderr
     # The baseline learns from labels alone: no target is a reason to train it again.
-    assert last_run(copy) == {"finished": ["distill"], "reused": [*STAGES[:4], "baseline"]}
+    assert last_run(copy) == {"finished": ["distill"], "reused": [*STAGES[:5], "baseline"]}
 
 
 def test_a_second_run_in_a_folder_at_work_is_refused(finished: Finished) -> None:

@@ -32,13 +32,13 @@ def line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLine:
         ("data.on_bad_image=error", ["validate", "report"]),
         (
             "data.synonyms={cat: [kitten]}",
-            ["validate", "caption", "filter", "targets", *AFTER_TARGETS],
+            ["validate", "caption", "filter", "audit", "targets", *AFTER_TARGETS],
         ),
         ("caption.block_size=7", ["report"]),
         ("caption.workers=2", ["report"]),
         ("caption.ray_address=auto", ["report"]),
-        ("caption.temperatures=[0.7]", ["caption", "filter", "targets", *AFTER_TARGETS]),
-        ("filter.min_confidence=0.2", ["filter", "targets", *AFTER_TARGETS]),
+        ("caption.temperatures=[0.7]", ["caption", "filter", "audit", "targets", *AFTER_TARGETS]),
+        ("filter.min_confidence=0.2", ["filter", "audit", "targets", *AFTER_TARGETS]),
         ("targets.caption_share=0.5", ["targets", *AFTER_TARGETS]),
         ("distill.lr=[0.01]", ["distill", "baseline", "prune", "export", *AFTER_EXPORT]),
         ("distill.kd_weight=0.5", AFTER_TARGETS),
@@ -52,6 +52,8 @@ def line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLine:
         ("check.budget=1MB", ["check", "bundle", "report"]),
         ("bench.threads=2", ["bench", "bundle", "report"]),
         ("report.samples=2", ["report"]),
+        ("report.audit_images=9", ["audit", "report"]),
+        ("report.audit_images=0", ["report"]),
         ("seed=1", EVERY),
     ],
 )
@@ -88,7 +90,7 @@ def test_a_moved_data_folder_makes_nothing_anew(line: FakeLine, tmp_path: Path) 
 
 def test_an_edited_caption_redoes_the_targets_but_no_caption(line: FakeLine) -> None:
     pq.write_table(pa.table({"text": ["edited"]}), line.folder / "captions.parquet")
-    assert line.run() == ["targets", *AFTER_TARGETS]
+    assert line.run() == ["audit", "targets", *AFTER_TARGETS]
 
 
 def test_a_named_file_counts_by_its_content(line: FakeLine, tmp_path: Path) -> None:

@@ -148,6 +148,6 @@ def test_nothing_is_written(line: FakeLine) -> None:
 
 def test_a_part_of_the_line_and_what_it_does_not_need(line: FakeLine) -> None:
     found = stages_of(line, until="prune", skip=("baseline",))
-    assert list(found) == ["validate", "caption", "filter", "targets", "distill", "prune"]
+    assert list(found) == ["validate", "caption", "filter", "audit", "targets", "distill", "prune"]
     with pytest.raises(UsageError, match=r"Say --set prune\.enabled=true"):
         stages_of(line, "prune.enabled=false", until="prune")

@@ -112,3 +112,69 @@ def test_targets_say_the_warnings_of_their_balance() -> None:
     balance = {"warnings": ["dog: twice as often as on tune"], "classes": {"ratios": []}}
     section = report_sections._targets(targets | {"balance": balance})
     assert section.paragraphs == ["n", "dog: twice as often as on tune"]
+
+
+def audited(few: bool = True, **more: Any) -> dict[str, Any]:
+    def rate(value: float, n: int) -> dict[str, Any]:
+        return {"value": value, "low": value - 0.125, "high": value + 0.125, "n": n}
+
+    def both(n: int) -> dict[str, Any]:
+        return {"top_1": rate(0.75, n), "among_first": rate(0.875, n) if few else None}
+
+    return {
+        "note": None,
+        "backbone": "efficientnet_lite0",
+        "num_learned": 200,
+        "num_images": 500,
+        "first": 3 if few else 0,
+        "right_on_tune": both(100),
+        "overall": both(1400),
+        "by_source": [
+            {"teacher": "a", "temperature": 0.5} | both(700),
+            {"teacher": "a", "temperature": 1.5} | both(700),
+        ],
+        "captions_right_on_tune": {"agreed": rate(0.875, 80), "not_agreed": rate(0.25, 20)},
+    } | more
+
+
+def test_what_the_checker_says_and_what_it_is_worth() -> None:
+    assert report_captions.audit_lines(audited()) == [
+        "An independent checker (nearest class mean on efficientnet_lite0, 200 given labels) agrees "
+        "with the class in 75.0% (62.5 to 87.5%) of 1,400 kept captions of 500 training images (among "
+        "its first 3: 87.5%).",
+        "Itself it is right on 75.0% (62.5 to 87.5%) of 100 labelled tune images (among its "
+        "first 3: 87.5%).",
+        "Captions there: of the 80 it agrees with 87.5% are right, of the 20 it does not agree with "
+        "25.0% are right.",
+    ]
+    rows = report_captions.audited(audited())
+    assert [row[0] for row in rows] == ["0.5", "1.5", "all"]
+    assert rows[2][1:] == ["75.0%\n62.5 to 87.5%", "87.5%\n75.0 to 100.0%", "1,400"]
+    assert report_captions.audited(audited(few=False))[0][2] == "–"
+
+
+def test_several_teachers_are_named() -> None:
+    found = audited()
+    found["by_source"][1]["teacher"] = "b"
+    assert [row[0] for row in report_captions.audited(found)] == ["a 0.5", "b 1.5", "all"]
+
+
+def test_without_a_checker_or_its_worth_that_is_said() -> None:
+    nothing = {"top_1": None, "among_first": None}
+    assert report_captions.audit_lines({"note": "no labels"}) == [
+        "No independent checker: no labels."
+    ]
+    assert report_captions.audited({"note": "no labels"}) == []
+    unknown = audited(right_on_tune=nothing, overall=nothing, by_source=[])
+    assert report_captions.audit_lines(unknown) == [
+        "An independent checker found no caption that names a class to judge.",
+        "How often it is right itself is not known: no label on tune.",
+    ]
+    assert report_captions.audited(unknown) == []
+
+
+def test_the_section_shows_the_checker() -> None:
+    captions = {"num_made": 9, "num_kept": 9, "dropped": {}, "audit": audited()}
+    section = report_sections._captions(captions)
+    assert "Whether an independent checker agrees" in [table.caption for table in section.tables]
+    assert section.paragraphs[1].startswith("An independent checker (")

@@ -14,7 +14,7 @@ from edgekd.cli import app
 from edgekd.errors import EdgeKDError, UsageError
 from tests.unit.edgekd.fake_line import EVERY, FakeLine
 
-TO_TARGETS = ["validate", "caption", "filter", "targets"]
+TO_TARGETS = ["validate", "caption", "filter", "audit", "targets"]
 TRAINED = [*TO_TARGETS, "distill", "baseline", "prune"]
 
 
@@ -77,7 +77,7 @@ def test_one_after_the_other_on_the_run_folder_is_the_whole_line(commands: Comma
 def test_it_says_what_it_reused_did_left_and_what_comes_next(commands: Commands) -> None:
     commands.text("caption", commands.config)
     lines = commands.text("distill", commands.folder, "--set", "distill.steps=9").splitlines()
-    assert lines[0] == "reused: validate, caption, filter, targets"
+    assert lines[0] == "reused: validate, caption, filter, audit, targets"
     assert lines[1].startswith("done: distill (")
     assert lines[2].startswith(f"result: {commands.folder / 'checkpoints/student.safetensors'} (")
     assert lines[3] == f"Next: edgekd prune {commands.folder}"

@@ -30,7 +30,7 @@ def test_without_views_there_is_no_such_stage(line: FakeLine) -> None:
 
 def test_views_run_between_targets_and_distill(line: FakeLine) -> None:
     ran = line.run(VIEWS, until="distill")
-    assert ran == ["validate", "caption", "filter", "targets", "views", "distill"]
+    assert ran == ["validate", "caption", "filter", "audit", "targets", "views", "distill"]
     assert line.run(VIEWS, until="distill") == []
 
 
@@ -55,7 +55,7 @@ def test_what_the_views_depend_on(line: FakeLine, change: str, again: bool) -> N
 def test_other_captions_cost_no_second_look_at_views(line: FakeLine) -> None:
     line.run(VIEWS, until="distill")
     ran = line.run(VIEWS, "filter.min_confidence=0.2", until="distill")
-    assert ran == ["filter", "targets", "distill"]
+    assert ran == ["filter", "audit", "targets", "distill"]
 
 
 def test_other_views_are_another_training_but_no_other_baseline(line: FakeLine) -> None:

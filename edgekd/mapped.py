@@ -61,11 +61,15 @@ def blocks(count: int, size: int = _BLOCK) -> Iterator[slice]:
 
 
 def by_rows(
-    function: Callable[..., np.ndarray], *of: np.ndarray, zeros: Zeros, dtype: Any = np.float32
+    function: Callable[..., np.ndarray],
+    *of: np.ndarray,
+    zeros: Zeros,
+    dtype: Any = np.float32,
+    size: int = _BLOCK,
 ) -> np.ndarray:
     """Returns what a function makes of arrays [N, ...], called with some rows of each at a time."""
     found = None
-    for some in blocks(len(of[0])):
+    for some in blocks(len(of[0]), size):
         part = function(*(values[some] for values in of))
         if found is None:
             found = zeros((len(of[0]), *part.shape[1:]), dtype)

@@ -28,6 +28,7 @@ from captioning.teachers.protocol import Brief, Conclusion, Look, caption_seed
 from edgekd.confidence import fit_temperature
 from edgekd.extras import require
 from edgekd.manifest import Manifest
+from edgekd.mapped import blocks, by_rows
 from edgekd.records import Caption, Item
 from edgekd.store import digest
 
@@ -93,12 +94,12 @@ class CaptionerTeacher:
         }
         if "gain" not in observed:
             return Conclusion(summary=summary)
-        gain_NK = observed["gain"].astype(np.float64)
-        train = [row for row, item in enumerate(manifest.items) if item.split == "train"]
-        balance = self._config.balance and bool(train)
-        if balance:
-            gain_NK = gain_NK - gain_NK[train].mean(axis=0)
-        temperature, fitted = self._temperature(manifest, gain_NK)
+        gain_NK, train = observed["gain"], manifest.is_of("train")
+        balance = self._config.balance and bool(train.any())
+        usual_K = np.zeros(gain_NK.shape[1])
+        for some in blocks(len(gain_NK)) if balance else ():
+            usual_K += gain_NK[some][train[some]].sum(axis=0, dtype=np.float64) / train.sum()
+        temperature, fitted = self._temperature(manifest, gain_NK, usual_K)
         summary["head"] = {
             "scores": "information gain",
             "sentence": self._config.score_prompt,
@@ -106,14 +107,19 @@ class CaptionerTeacher:
             "temperature_of": fitted,
             "balanced": balance,
         }
-        return Conclusion((gain_NK / temperature).astype(np.float32), summary=summary)
+        scores = by_rows(
+            lambda gain_nK: (gain_nK - usual_K) / temperature, gain_NK, zeros=self._brief.zeros
+        )
+        return Conclusion(scores, summary=summary)
 
-    def _temperature(self, manifest: Manifest, gain_NK: np.ndarray) -> tuple[float, str]:
+    def _temperature(
+        self, manifest: Manifest, gain_NK: np.ndarray, usual_K: np.ndarray
+    ) -> tuple[float, str]:
         rows, labels = manifest.labelled("tune")
         if len(rows) < _FEW_LABELS or manifest.task.multilabel:
             return self._config.gain_temperature, "the config"
         targets = np.eye(gain_NK.shape[1])[labels]
-        return fit_temperature(gain_NK[rows], targets), f"{len(rows)} tune labels"
+        return fit_temperature(gain_NK[rows] - usual_K, targets), f"{len(rows)} tune labels"
 
     def _look(self, items: Sequence[Item], images: Sequence[Image.Image]) -> Look:
         """Of one batch."""

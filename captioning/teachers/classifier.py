@@ -26,6 +26,7 @@ from edgekd.config import Section
 from edgekd.errors import WeightsError
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
+from edgekd.mapped import Zeros, blocks, by_rows
 from edgekd.preprocess import from_json
 from edgekd.records import Item, Preprocess
 from edgekd.store import digest, file_sha256
@@ -98,7 +99,7 @@ class ClassifierTeacher:
 
     def __init__(self, config: ClassifierConfig, brief: Brief):
         files.kind_of(config.model)
-        self._config = config
+        self._config, self._brief = config, brief
 
     @property
     def name(self) -> str:
@@ -140,8 +141,11 @@ class ClassifierTeacher:
         floor = self._least_probability(observed["outputs"])
         on_tune = mapping.logits(_as_logits(observed["outputs"][rows], floor))
         temperature, how = _temperature(on_tune, classes, mapping)
-        outputs = _sigmoid_logits(observed["outputs"]) if independent else observed["outputs"]
-        logits, dropped = _in_blocks(mapping, outputs, floor, temperature)
+        outputs, zeros = observed["outputs"], self._brief.zeros
+        # A file may put out probabilities, which all lie between 0 and 1.
+        if independent and outputs.min(initial=0) >= 0 and outputs.max(initial=0) <= 1:
+            outputs = by_rows(_log_odds, outputs, zeros=zeros, dtype=np.float64)
+        logits, dropped = _in_blocks(mapping, outputs, floor, temperature, zeros)
         if independent:  # what else it sees says nothing against the classes
             dropped = np.zeros(len(logits))
         abstains = dropped > config.abstain_above
@@ -181,7 +185,8 @@ class ClassifierTeacher:
         """What a probability of 0 counts as; None where the outputs are logits."""
         if not self._puts_out_probabilities(outputs_NC):
             return None
-        least = outputs_NC.min(where=outputs_NC > 0, initial=1.0)
+        parts = (outputs_NC[some] for some in blocks(len(outputs_NC)))
+        least = min((part.min(where=part > 0, initial=1.0) for part in parts), default=1.0)
         # A quantized 0 is less than half a step; all of them together are at most a hundredth.
         return float(np.clip(least / 2, 1e-9, 0.01 / outputs_NC.shape[1]))
 
@@ -289,24 +294,20 @@ def _in_blocks(
     outputs_NC: np.ndarray,
     least_probability: float | None,
     temperature: float,
-    block: int = 8192,
+    zeros: Zeros,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class logits [N, K] float32 and the mass on outputs without a class [N]."""
-    logits = np.empty((len(outputs_NC), mapping.num_classes), dtype=np.float32)
+    logits = zeros((len(outputs_NC), mapping.num_classes), np.float32)
     dropped = np.empty(len(outputs_NC))
-    for start in range(0, len(outputs_NC), block):
-        part = slice(start, start + block)
+    for part in blocks(len(outputs_NC)):
         outputs = _as_logits(outputs_NC[part], least_probability)
         logits[part] = mapping.logits(outputs, temperature)
         dropped[part] = mapping.dropped_mass(outputs)
     return logits, dropped
 
 
-def _sigmoid_logits(outputs_NC: np.ndarray) -> np.ndarray:
-    """The outputs as log odds; a file may put out probabilities, which all lie between 0 and 1."""
-    if outputs_NC.min(initial=0) < 0 or outputs_NC.max(initial=0) > 1:
-        return outputs_NC
-    probs = outputs_NC.astype(np.float64).clip(1e-6, 1 - 1e-6)
+def _log_odds(probs_nC: np.ndarray) -> np.ndarray:
+    probs = probs_nC.astype(np.float64).clip(1e-6, 1 - 1e-6)
     return np.asarray(np.log(probs) - np.log1p(-probs))
 
 

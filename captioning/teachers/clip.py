@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -25,6 +25,7 @@ from captioning.teachers.protocol import Brief, Conclusion, Look
 from edgekd.config import Section
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
+from edgekd.mapped import Zeros, by_rows
 from edgekd.metrics import unit
 from edgekd.names import spoken
 from edgekd.records import Item, TaskSpec
@@ -108,7 +109,7 @@ class ClipTeacher:
         texts = _texts(manifest.task, self._brief.descriptions, self._config)
         model = self._model
         classes = np.stack([_class_vector(of_class, model) for of_class in texts])
-        logits = _logits(observed["features"], classes * model.scale)
+        logits = _logits(observed["features"], classes * model.scale, self._brief.zeros)
         if self._config.balance:
             train = manifest.rows("train", MOST_TO_FIT)
             logits += balancing_bias(logits[train].astype(np.float64)).astype(np.float32)
@@ -161,10 +162,6 @@ def _class_vector(groups: list[list[str]], model: ClipModel) -> np.ndarray:
     return unit(np.mean(means, axis=0))
 
 
-def _logits(features_ND: np.ndarray, classes_KD: np.ndarray, block: int = 8192) -> np.ndarray:
+def _logits(features_ND: np.ndarray, classes_KD: np.ndarray, zeros: Zeros) -> np.ndarray:
     """Class logits [N, K] float32; only a block of the features is widened at a time."""
-    parts: list[Any] = [
-        (features_ND[start : start + block].astype(np.float64) @ classes_KD.T).astype(np.float32)
-        for start in range(0, len(features_ND), block)
-    ]
-    return np.concatenate(parts)
+    return by_rows(lambda some: some.astype(np.float64) @ classes_KD.T, features_ND, zeros=zeros)

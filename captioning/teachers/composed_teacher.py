@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image
 
 from captioning.teachers import composed, multilabel_probe
-from captioning.teachers.composed import ComposedHead, NamedHead
+from captioning.teachers.composed import NamedHead
 from captioning.teachers.configs import ComposedTeacherConfig
 from captioning.teachers.protocol import Brief, Conclusion, Look
 from captioning.teachers.prototypes import fit_prototypes
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
+from edgekd.mapped import by_rows
 from edgekd.metrics import sigmoid, softmax
 from edgekd.preprocess import normalized, resized
 from edgekd.records import Item, Preprocess
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from captioning.teachers.backbone import Backbones
     from captioning.teachers.module import TeacherModule
 
+_BLOCK = 8192  # images that are scored at a time
 # What a look depends on; the other settings are for the conclusion.
 _SEEN_WITH = ("backbone", "image_size", "inverted")
 
@@ -88,11 +90,16 @@ class ComposedTeacher:
             manifest.task.num_classes,
             self._brief.seed,
         )
-        logits = _in_blocks(head, observed["features"], observed["imagenet"])
+
+        def widened(features: np.ndarray, imagenet: np.ndarray) -> np.ndarray:
+            return head.logits(features.astype(np.float32), imagenet.astype(np.float32))
+
+        seen, zeros = (observed["features"], observed["imagenet"]), self._brief.zeros
+        logits = by_rows(widened, *seen, zeros=zeros, dtype=np.float64, size=_BLOCK)
         independent = manifest.task.multilabel and head.probe_coef_DK is not None
         captions = speak.sentences(
             manifest,
-            np.log(sigmoid(logits)) if independent else logits,
+            by_rows(_log_sigmoid, logits, zeros=zeros, dtype=np.float64) if independent else logits,
             observed["attributes"],
             self._brief,
             self.name,
@@ -163,15 +170,5 @@ def _backbones(config: ComposedTeacherConfig) -> Backbones:
     return Backbones([Backbone(name, config.weights) for name in config.backbone])
 
 
-def _in_blocks(
-    head: ComposedHead, features_ND: np.ndarray, imagenet_N1000: np.ndarray, block: int = 8192
-) -> np.ndarray:
-    """Returns class logits [N, K]; only a block of the float16 inputs is widened at a time."""
-    parts = [
-        head.logits(
-            features_ND[start : start + block].astype(np.float32),
-            imagenet_N1000[start : start + block].astype(np.float32),
-        )
-        for start in range(0, len(features_ND), block)
-    ]
-    return np.concatenate(parts)
+def _log_sigmoid(logits_nK: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log(sigmoid(logits_nK)))

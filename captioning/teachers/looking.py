@@ -319,9 +319,13 @@ def _each_class_by_itself(conclusion: Conclusion, zeros: Zeros) -> Conclusion:
 
 def _keep(ids: Collection[str], seen: Seen, logits_NK: np.ndarray | None, files: Files) -> None:
     """Writes observations.npz: what was seen, and class scores where there are any."""
-    scores = {} if logits_NK is None else {"logits": logits_NK.astype(np.float32, copy=False)}
-    ids_N = from_texts(ids, "S", zeros_in(files.folder))
-    about = {"ids": ids_N, "settings": seen.settings, _SPOKE: files.said.is_file()}
+    zeros = zeros_in(files.folder)
+    scores = {} if logits_NK is None else {"logits": by_rows(np.asarray, logits_NK, zeros=zeros)}
+    about = {
+        "ids": from_texts(ids, "S", zeros),
+        "settings": seen.settings,
+        _SPOKE: files.said.is_file(),
+    }
     with atomic_path(files.arrays) as temporary:
         np.savez(temporary, **about, **scores, **seen.arrays)  # type: ignore[arg-type]
 

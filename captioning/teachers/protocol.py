@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from edgekd.manifest import Manifest
+from edgekd.mapped import Zeros, zeros_in
 from edgekd.records import Caption, Item, TaskSpec
 from edgekd.store import digest
 
@@ -41,6 +42,11 @@ class Brief:
     text_encoder: Path | None = None
     folder: Path = Path()
     descriptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def zeros(self) -> Zeros:
+        """Makes arrays with a row an item, in files among the notes."""
+        return zeros_in(self.notes)
 
     def temperature(self, index: int) -> float:
         """Returns the temperature of an image's caption number `index`: they take turns."""

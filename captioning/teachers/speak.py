@@ -15,6 +15,7 @@ from captioning.sentences import SentenceEncoder
 from captioning.teachers.composed import MOST_TO_FIT, NamesHead, fit_names
 from captioning.teachers.protocol import Brief, caption_seed
 from edgekd.manifest import Manifest
+from edgekd.mapped import blocks
 from edgekd.metrics import softmax, unit
 from edgekd.names import spoken
 from edgekd.records import Caption
@@ -60,7 +61,7 @@ def sentences(
     Raises:
         UsageError: there are no sentences in that language.
     """
-    probs_NK = softmax(logits_NK)
+    probs_NK = (probs for some in blocks(len(logits_NK)) for probs in softmax(logits_NK[some]))
     for item, probs, measured in zip(manifest.items, probs_NK, attributes_NA, strict=True):
         for index in range(brief.captions_per_image):
             temperature = brief.temperature(index)

@@ -15,9 +15,10 @@ import transformers
 from PIL import Image
 from safetensors.torch import save_file
 
-from captioning.teachers import classifier, classifier_files
+from captioning.teachers import classifier_files
 from captioning.teachers.classifier import ClassifierConfig, ClassifierTeacher, load_module
 from captioning.teachers.protocol import Brief
+from edgekd import mapped
 from edgekd.errors import DataError, WeightsError
 from edgekd.manifest import Manifest
 from edgekd.metrics import softmax
@@ -390,8 +391,7 @@ def test_blocks_change_nothing(
 ) -> None:
     outputs = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
     whole = flat_teacher.conclude(manifest([None] * 10), {"outputs": outputs}).logits_NK
-    in_blocks = classifier._in_blocks
-    monkeypatch.setattr(classifier, "_in_blocks", lambda *given: in_blocks(*given, block=3))
+    monkeypatch.setattr(mapped.blocks, "__defaults__", (3,))
     parts = flat_teacher.conclude(manifest([None] * 10), {"outputs": outputs}).logits_NK
     np.testing.assert_array_equal(whole, parts)
 

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from edgekd.store import disk_error
+
 Zeros = Callable[[Any, Any], np.ndarray]
 """From a shape and a dtype to an array of zeros, as `np.zeros` has it in memory."""
 
@@ -44,7 +46,10 @@ class Texts(Collection[str]):
 
 
 def zeros_in(folder: Path) -> Zeros:
-    """Returns what makes arrays in files without a name in a folder; a file goes with its array."""
+    """Returns what makes arrays in files without a name in a folder; a file goes with its array.
+
+    It raises DiskError where there is no room for one.
+    """
     return partial(_zeros, folder)
 
 
@@ -89,11 +94,14 @@ def _zeros(folder: Path, shape: Any, dtype: Any) -> np.ndarray:
     size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if not size_bytes:
         return np.zeros(shape, dtype)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as stream:
-        if hasattr(os, "posix_fallocate"):  # a full disk can be told of here, not in a map
-            os.posix_fallocate(stream.fileno(), 0, size_bytes)
-        return np.memmap(stream, dtype, "r+", shape=shape).view(np.ndarray)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            if hasattr(os, "posix_fallocate"):  # a full disk can be told of here, not in a map
+                os.posix_fallocate(stream.fileno(), 0, size_bytes)
+            return np.memmap(stream, dtype, "r+", shape=shape).view(np.ndarray)
+    except OSError as error:
+        raise disk_error(folder, error) from error
 
 
 def _member(path: Path, stream: BinaryIO, info: zipfile.ZipInfo) -> np.ndarray:

@@ -111,6 +111,16 @@ def room_for_temporary_files() -> Iterator[None]:
         ) from error
 
 
+def disk_error(path: Path, error: OSError) -> DiskError:
+    """Returns the one line about a file, or a folder, that the system let nobody write."""
+    known = error.errno in _DISK_ERRORS  # pyarrow puts a sentence of its own before it
+    why = os.strerror(error.errno) if known and error.errno else error.strerror or error
+    return DiskError(
+        f"{path}: cannot be written ({why}). "
+        "Free some space or choose another folder, then start again: finished work is kept."
+    )
+
+
 def disk_cause(error: BaseException | None) -> OSError | None:
     """Returns what the system said where an error comes of a full or read-only disk, else None.
 
@@ -163,7 +173,7 @@ def append(path: Path, content: bytes) -> None:
         with path.open("ab") as stream:
             stream.write(content)
     except OSError as error:
-        raise _disk_error(path, error) from error
+        raise disk_error(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -274,7 +284,7 @@ class RunStore:
                     text = text if stream.read(1) == b"\n" else "\n" + text
                 stream.write(text.encode())
         except OSError as error:
-            raise _disk_error(path, error) from error
+            raise disk_error(path, error) from error
 
     def events(self) -> list[dict[str, Any]]:
         """Returns the events in order, without lines that were cut off."""
@@ -458,16 +468,7 @@ def _raise_disk_error(path: Path, temporary: Path, error: Exception) -> NoReturn
         cause = error
     if cause is None:
         raise error
-    raise _disk_error(path, cause) from error
-
-
-def _disk_error(path: Path, error: OSError) -> DiskError:
-    known = error.errno in _DISK_ERRORS  # pyarrow puts a sentence of its own before it
-    why = os.strerror(error.errno) if known and error.errno else error.strerror or error
-    return DiskError(
-        f"{path}: cannot be written ({why}). "
-        "Free some space or choose another folder, then start again: finished work is kept."
-    )
+    raise disk_error(path, cause) from error
 
 
 def _at_work(pid: int) -> bool:

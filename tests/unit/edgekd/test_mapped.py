@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgekd import mapped
+from edgekd.errors import DiskError
 
 ARRAYS: dict[str, Any] = {
     "ids": np.array(["a", "bcd"]),
@@ -66,8 +67,10 @@ def test_a_full_disk_is_told_of_and_no_crash(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space left"):
-        mapped.zeros_in(tmp_path)(3, np.float32)
+    with pytest.raises(
+        DiskError, match=r"run: cannot be written \(No space left on device\)\. Free"
+    ):
+        mapped.zeros_in(tmp_path / "run")(3, np.float32)
 
 
 def test_blocks_are_all_rows_once() -> None:

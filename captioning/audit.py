@@ -226,7 +226,8 @@ def _seen(
     """Where the features of the images lie, the features, and how many images had not been seen."""
     teacher = ComposedTeacher(config, Brief(manifest.task, 1, (1.0,), 0, Path()))
     files = Files(store.path(FOLDER))
-    seen = looking.look_at_all(teacher, items, folder, files, _BLOCK_SIZE, False, progress)
+    sample = Manifest(manifest.task, items)
+    seen = looking.look_at_all(teacher, sample, folder, files, _BLOCK_SIZE, False, progress)
     features_ND = seen.arrays["features"]
     with atomic_path(files.arrays) as temporary:
         ids = [item.id for item in items]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def count_faces(
 
     Returns the files and how many images of each split show how many faces.
     """
-    counter, files, items = FaceCounter(), Files(store.path(FOLDER)), manifest.items
+    counter, files = FaceCounter(), Files(store.path(FOLDER))
     with contextlib.ExitStack() as stack:
         hands = None
         if config.workers > 1 or config.ray_address is not None:
@@ -100,22 +100,23 @@ def count_faces(
             workers = stack.enter_context(Workers(config.workers, config.ray_address))
             hands = workers.hands(FaceCounter)
         seen = looking.look_at_all(
-            counter, items, folder, files, config.block_size, False, progress, hands
+            counter, manifest, folder, files, config.block_size, False, progress, hands
         )
     counts_N = seen.arrays["faces"]
     with atomic_path(files.arrays) as temporary:
-        np.savez(temporary, ids=[item.id for item in items], settings=seen.settings, faces=counts_N)
+        ids = list(manifest.ids)
+        np.savez(temporary, ids=ids, settings=seen.settings, faces=counts_N)
     store.scratch(files.blocks(seen.settings))
     table = files.folder / "faces.csv"
-    _write_table(table, items, counts_N)
+    _write_table(table, manifest.items, counts_N)
     return [files.arrays, table], {
         "detector": counter.name,
         "num_observed": seen.num_new,
-        "by_split": by_split(items, counts_N),
+        "by_split": by_split(manifest.items, counts_N),
     }
 
 
-def by_split(items: Sequence[Item], counts_N: np.ndarray) -> dict[str, dict[str, int]]:
+def by_split(items: Iterable[Item], counts_N: np.ndarray) -> dict[str, dict[str, int]]:
     """Returns of each split how many images there are, how many show faces, and how many faces."""
     found: dict[str, dict[str, int]] = {
         split: dict.fromkeys(("images", "with_faces", "faces"), 0) for split in SPLITS

@@ -16,8 +16,9 @@ from edgekd.run_config import RunConfig
 from edgekd.running import Quiet, Run, Stage
 from edgekd.store import digest, write_text
 
-# `faces` and `views` run only where the config asks for them.
-EVERY = [stage.name for stage in stages.STAGES if stage.name not in ("faces", "views")]
+# `faces`, `sweep` and `views` run only where the config asks for them.
+_ASKED = ("faces", "sweep", "views")
+EVERY = [stage.name for stage in stages.STAGES if stage.name not in _ASKED]
 _SPLITS = {"train": 3, "tune": 1, "val": 1, "test": 1}
 
 

@@ -52,6 +52,7 @@ def line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLine:
         ("check.budget=1MB", ["check", "bundle", "report"]),
         ("bench.threads=2", ["bench", "bundle", "report"]),
         ("report.samples=2", ["report"]),
+        ("targets.sweep_steps=9", ["report"]),
         ("report.audit_images=9", ["audit", "report"]),
         ("report.audit_images=0", ["report"]),
         ("seed=1", EVERY),

@@ -37,11 +37,17 @@ SHEETS = {"train": 1500, "tune": 200, "val": 200, "test": 800}
 LABELLED = 300
 CHANGES: runs.Changes = {
     "data": {"multilabel": True, "near_duplicates": "ignore"},
-    "distill": {"steps": 800},
+    "distill": {
+        "steps": 800,
+        "augment": [{"flip": 0.5, "shift": 0.05, "scale": 0.06, "rotate": 0}],
+    },
     "prune": {"recovery_steps": 400},
     "bench": {"enabled": False},
 }
-SCREEN: runs.Changes = CHANGES | {"distill": {"steps": 200}, "prune": {"recovery_steps": 100}}
+SCREEN: runs.Changes = CHANGES | {
+    "distill": CHANGES["distill"] | {"steps": 200},
+    "prune": {"recovery_steps": 100},
+}
 SOURCES = {"captions_only": "captions_only", "scores_only": "scores_only", "both": "probs"}
 
 

@@ -60,8 +60,9 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         return {info.filename.removesuffix(".npy"): _member(path, stream, info) for info in members}
 
 
-def blocks(count: int, size: int = _BLOCK) -> Iterator[slice]:
+def blocks(count: int, size: int | None = None) -> Iterator[slice]:
     """Yields the rows from 0 to `count`, some at a time."""
+    size = size or _BLOCK
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
@@ -70,7 +71,7 @@ def by_rows(
     *of: np.ndarray,
     zeros: Zeros,
     dtype: Any = np.float32,
-    size: int = _BLOCK,
+    size: int | None = None,
 ) -> np.ndarray:
     """Returns what a function makes of arrays [N, ...], called with some rows of each at a time."""
     found = None

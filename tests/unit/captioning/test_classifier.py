@@ -391,7 +391,7 @@ def test_blocks_change_nothing(
 ) -> None:
     outputs = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
     whole = flat_teacher.conclude(manifest([None] * 10), {"outputs": outputs}).logits_NK
-    monkeypatch.setattr(mapped.blocks, "__defaults__", (3,))
+    monkeypatch.setattr(mapped, "_BLOCK", 3)
     parts = flat_teacher.conclude(manifest([None] * 10), {"outputs": outputs}).logits_NK
     np.testing.assert_array_equal(whole, parts)
 

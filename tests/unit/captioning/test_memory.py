@@ -34,7 +34,7 @@ def small_parts() -> Any:
         patch.setattr(million_rows, "_BLOCK", 128)
         patch.setattr(million_rows, "COLOURS", ("black",) * 8)
         patch.setattr(million_rows, "SCENES", ("outside",) * 5)
-        patch.setattr(mapped.blocks, "__defaults__", (64,))
+        patch.setattr(mapped, "_BLOCK", 64)
         for module in (stage, refine):
             patch.setattr(module, "MOST_NEIGHBOURS", 64)
         patch.setattr(np, "savez", savez)

@@ -62,7 +62,7 @@ class Balance:
         if self.distance - self.by_chance > max_distance:
             found.append(
                 f"{self.what}: {self.distance:.0%} of the targets lie elsewhere than tune's labels "
-                f"({self.by_chance:.0%} by chance, {max_distance:.0%} allowed). Match the prior"
+                f"({self.by_chance:.0%} by chance, {max_distance:.0%} allowed)"
             )
         beyond = [r for r in self.ratios if r.low > max_ratio or r.high < 1 / max_ratio]
         by_size = sorted(beyond, key=lambda ratio: -abs(math.log(max(ratio.value, 1e-9))))

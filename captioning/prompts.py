@@ -13,6 +13,7 @@ from captioning.templates.definitions import READ_BY_ENCODER, Template
 from edgekd.errors import UsageError, closest
 from edgekd.names import spoken
 
+_SECOND = "{{ second }}"
 _DEFINITION = "composed"
 
 
@@ -54,17 +55,19 @@ def sample_said(
     rng: np.random.Generator,
     language: str,
     readable_names: tuple[str, ...] | None = None,
+    second_guess: bool = True,
 ) -> Said:
     """Returns a sentence in a language, and the same draw in one the text encoder reads.
 
-    Draws as `sample_sentence` does. `readable_names` are the classes in English, where `names` are
+    Draws as `sample_sentence` does; without `second_guess` only sentences that name one object.
+    `readable_names` are the classes in English, where `names` are
     not.
 
     Raises:
         UsageError: there are no sentences in that language.
     """
     template, words, confidence = _drawn(
-        probs_K, measured_A, names, temperature, rng, of_language(language)
+        probs_K, measured_A, names, temperature, rng, of_language(language, second_guess)
     )
     text = filling.say(template, words)
     if template.language in READ_BY_ENCODER:
@@ -76,8 +79,10 @@ def sample_said(
 
 
 @cache
-def of_language(language: str) -> tuple[Template, ...]:
+def of_language(language: str, second_guess: bool = True) -> tuple[Template, ...]:
     """Returns the composed teacher's templates in a language, in the order they are drawn in.
+
+    Without `second_guess` those that name a second object are left out.
 
     Raises:
         UsageError: there are none.
@@ -88,7 +93,10 @@ def of_language(language: str) -> tuple[Template, ...]:
             f"sentences in '{language}': there are none. There are: "
             f"{', '.join(definition.languages)}.{closest(language, definition.languages)}"
         )
-    return definition.of("sentence", language)
+    templates = definition.of("sentence", language)
+    if second_guess:
+        return templates
+    return tuple(each for each in templates if _SECOND not in each.text)
 
 
 def _drawn(

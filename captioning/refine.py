@@ -140,11 +140,17 @@ def balance(
     if len(tune) < MIN_LABELS_TO_FIT:
         return None
     train = manifest.is_of("train")
-    classes = class_balance(probs_NK, list(tune.values()), manifest.task.classes, weight_N * train)
+    labels = np.array(list(tune.values()))
+    shown_at_all = not manifest.task.multilabel or (labels.any() and probs_NK.any())
+    classes = (
+        class_balance(probs_NK, labels, manifest.task.classes, weight_N * train)
+        if shown_at_all
+        else None
+    )
     of_words = attribute_balance(attributes_NA, measured_NA[list(tune)], train)
-    found = [classes, *of_words.values()]
+    found = [*([] if classes is None else [classes]), *of_words.values()]
     return {
-        "classes": classes.summary(),
+        "classes": None if classes is None else classes.summary(),
         "attributes": {name: each.summary() for name, each in of_words.items()},
         "warnings": [line for each in found for line in each.warnings()],
     }

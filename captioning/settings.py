@@ -170,6 +170,15 @@ class TargetsConfig(RefineConfig):
     )
 
     @pydantic.model_validator(mode="after")
+    def _captions_are_heard(self) -> TargetsConfig:
+        if self.temperatures != "all" and self.evidence == "scores":
+            raise ValueError(
+                f"temperatures: {self.temperatures} chooses among captions, and evidence scores hears "
+                "none. Expected temperatures: all"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _views_have_scores(self) -> TargetsConfig:
         if self.views and self.evidence == "captions":
             raise ValueError("views: evidence captions withholds scores. Expected both or scores")

@@ -282,6 +282,19 @@ def soft_targets(
     return files, SoftTargets(name, file_sha256(path), len(row_of), num_classes, provenance)
 
 
+def temperatures_said(manifest: Manifest, store: RunStore) -> set[float]:
+    """Returns the temperatures of the captions that were kept of training images."""
+    from captioning import captions as captions_io
+
+    train = {
+        item_id
+        for item_id, split in zip(manifest.ids, manifest.column("split"), strict=True)
+        if split == "train"
+    }
+    captions = captions_io.load(store.path("captions.parquet"))
+    return {c.temperature for c in captions if c.dropped is None and c.item_id in train}
+
+
 def described(
     manifest: Manifest, store: RunStore, text_encoder: Path | None = None
 ) -> dict[str, Any]:

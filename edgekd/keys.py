@@ -76,8 +76,14 @@ def audit(current: Run) -> MadeOf:
 def sweep(current: Run) -> MadeOf:
     """What targets and a training hang on together, but for what the search leaves out."""
     made = _targets(current)
-    training = _made_of(current, config=("seed", "distill", "caption.temperatures"))
-    made["config"] |= training["config"]
+    training = _made_of(current, config=("seed", "distill", "caption.temperatures"))["config"]
+    for name in ("steps", "screen", "evaluations", "lr"):
+        del training[f"distill.{name}"]
+    others = [name for name in training if name.startswith("distill.augment.")]
+    for name in others:  # of several learning rates and augmentations the first are taken
+        if not name.startswith("distill.augment.0."):
+            del training[name]
+    made["config"] |= training | {"distill.lr.0": current.config.distill.lr[0]}
     return made
 
 
@@ -85,7 +91,7 @@ def targets(current: Run) -> MadeOf:
     made = _targets(current)
     del made["config"]["targets.sweep_steps"]  # of the sweep, whose result counts
     if current.config.targets.temperatures == "student":
-        made["results"] |= current.result_digests("sweep")
+        made["results"]["sweep"] = digest(current.result("sweep")["chosen"])
     return made
 
 

@@ -62,7 +62,10 @@ class Labels:
             return []
         if not self._multilabel:
             return [written]
-        return [name for part in written.split(LABEL_SEPARATOR) if (name := names.clean(part))]
+        found = [name for part in written.split(LABEL_SEPARATOR) if (name := names.clean(part))]
+        if not found:
+            raise DataError(f"labels: '{written}' names no class. Expected '{NO_CLASS}' for none")
+        return found
 
     def _perhaps_several(self, label: str) -> str:
         several = not self._multilabel and LABEL_SEPARATOR in label

@@ -73,8 +73,8 @@ class DataConfig(Section):
     labels_per_class: int | None = pydantic.Field(
         None,
         ge=0,
-        description="keep this many labels a class on train, drawn by seed and content; "
-        "tune, val and test keep theirs",
+        description="keep this many labels a class on train, drawn by seed and content (with several "
+        "an image, each that is among the first of one of its classes); tune, val and test keep theirs",
     )
     splits: SplitFractions = SplitFractions()
     near_duplicates: Literal["together", "ignore"] = pydantic.Field(
@@ -543,9 +543,23 @@ def _fill_empty(
     for label, sets in sorted(of_class.items()):
         count = sum(label in draft.shows for _, members in sets for draft in members)
         for split, share in _shares(fractions):
-            train = [pair for pair in sets if pair[1][0].split == "train"]
-            if count * share >= 0.5 and (label, split) not in present and len(train) > 1:
-                _move(min(train, key=lambda pair: pair[0])[1], split)
+            if count * share < 0.5 or (label, split) in present:
+                continue
+            spare = [pair for pair in sets if _can_spare(pair[1], of_class)]
+            if spare:
+                members = min(spare, key=lambda pair: pair[0])[1]
+                _move(members, split)
+                present |= {(shown, split) for draft in members for shown in draft.shows}
+
+
+def _can_spare(
+    members: list[_Draft], of_class: dict[int, list[tuple[float, list[_Draft]]]]
+) -> bool:
+    """Whether train keeps another image of each class that these show."""
+    return members[0].split == "train" and all(
+        sum(other[0].split == "train" for _, other in of_class[shown]) > 1
+        for shown in {shown for draft in members for shown in draft.shows}
+    )
 
 
 def _move(members: list[_Draft], split: Split) -> None:

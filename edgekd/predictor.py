@@ -39,6 +39,7 @@ class Prediction:
     error: str | None = None
     confidence: float | None = None
     labels: tuple[str, ...] = ()
+    multilabel: bool = False
 
 
 def open_bundle(path: Path | str, threads: int = 1) -> Predictor:
@@ -151,6 +152,7 @@ class Predictor:
             top=best[:top],
             confidence=best[0][1],
             labels=shown,
+            multilabel=True,
         )
 
     def _most_likely(self, probs: np.ndarray, top: int) -> tuple[tuple[str, float], ...]:

@@ -111,7 +111,7 @@ def prediction_line(prediction: Prediction, as_json: bool) -> str:
         reason = prediction.error.removeprefix(f"{prediction.path}: ")
         return f"{prediction.path}: {reason}"
     top = ", ".join(f"{label} {p:.1%}" for label, p in prediction.top)
-    if prediction.label is None or len(prediction.labels) > 1:
+    if prediction.multilabel:
         return f"{prediction.path}: {' and '.join(prediction.labels) or 'none of them'} ({top})"
     return f"{prediction.path}: {f'unsure ({top})' if prediction.rejected else top}"
 

@@ -22,8 +22,8 @@ AUDIT_COLUMNS = ["Captions", "Their class is\nits first", "Among its\nfirst few"
 TERMS = [
     (
         "Right class",
-        "share of kept captions of labelled tune images whose first class is the label; labels of "
-        "test are not looked at.",
+        "share of kept captions of labelled tune images whose first class is the label (where an image "
+        "may show several: that name some of these and no other); labels of test are not looked at.",
     ),
     (
         "Distinct-2",

@@ -41,7 +41,11 @@ _SPLIT_USES = {
 _FILE_TERMS = [
     ("MB", "one million bytes of the file on disk; zipped is what a download of it weighs."),
     ("Parameters, MACs", "numbers the network holds; multiply-adds it needs for one image."),
-    ("Accuracy", "share of test images the file itself gets right, with its 95% interval."),
+    (
+        "Accuracy",
+        "share of test images the file itself gets right, all classes of each where it may show "
+        "several, with its 95% interval.",
+    ),
     (
         "Calibration error",
         "mean gap between how sure the model says it is, without a temperature, and how often it "
@@ -121,7 +125,7 @@ def sections(report: dict[str, Any]) -> list[Section]:
         _several_labels(report.get("multilabel"), report["task"]["classes"]),
         _unsure(report.get("confidence")),
         _teacher(report["teacher"]),
-        _targets(report["targets"]),
+        _targets(report["targets"], bool(report["task"].get("multilabel"))),
         _labels(report["labels"]),
         _captions(report["captions"]),
         _private(report.get("private")),
@@ -444,7 +448,7 @@ def _teacher(teacher: dict[str, Any]) -> Section:
     )
 
 
-def _targets(targets: dict[str, Any]) -> Section:
+def _targets(targets: dict[str, Any], multilabel: bool) -> Section:
     ways = (
         ("Captions only", "captions_only"),
         ("Scores only", "scores_only"),
@@ -462,8 +466,13 @@ def _targets(targets: dict[str, Any]) -> Section:
         "targets",
         "Soft targets, three ways",
         "The student is taught with a probability for every class. These come from what the "
-        "captions say, from the teacher's class scores, or from both; this is how often the most "
-        f"probable class is the right one on the {targets['split']} images.",
+        "captions say, from the teacher's class scores, or from both; this is how often "
+        + (
+            "exactly the classes above 50% are those that the image shows"
+            if multilabel
+            else "the most probable class is the right one"
+        )
+        + f", on the {targets['split']} images.",
         [targets["note"], *(targets.get("balance") or {}).get("warnings", [])],
         [
             Table(
@@ -565,7 +574,7 @@ def _audit(audit: dict[str, Any] | None) -> list[Table]:
 
 
 def _swept(sweep: dict[str, Any] | None) -> list[Table]:
-    if sweep is None:
+    if sweep is None or not sweep["candidates"]:
         return []
     rows = report_captions.swept(sweep)
     caption = f"What serves the student: {plural(sweep['steps'], 'step')} on captions of each"

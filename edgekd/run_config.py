@@ -93,18 +93,24 @@ class RunConfig(Section):
         if not self.data.multilabel:
             return self
         targets = self.targets
-        for key, found, expected in (
+        wanted = (
             ("targets.prior", targets.prior, None),
             ("targets.swaps", targets.swaps, "off"),
             ("targets.top_k", targets.top_k, None),
             ("targets.views", targets.views, 0),
             ("filter.one_class", self.filter.one_class, False),
-        ):
-            if found != expected:
-                raise ValueError(
-                    f"{key}: {found} takes one class an image for granted, and data.multilabel is "
-                    f"true. Expected {'null' if expected is None else expected}"
-                )
+            ("reject.min_accuracy", self.reject.min_accuracy, None),
+            ("reject.outliers", self.reject.outliers, None),
+        )
+        faults = [
+            f"{key} is {found}, expected {'null' if expected is None else str(expected).lower()}"
+            for key, found, expected in wanted
+            if found != expected
+        ]
+        if faults:
+            raise ValueError(
+                f"one class an image is assumed ({'; '.join(faults)}), but data.multilabel is true"
+            )
         return self
 
     @property

@@ -42,8 +42,10 @@ def try_sweeps(
     digest of all that it hangs on, so that a search that was stopped goes on. `tell` is told how many
     of how many are done.
     """
-    found = []
+    found: list[Tried] = []
     candidates = sweeps(temperatures)
+    if len(candidates) < 2:  # nothing to choose between
+        return found
     for number, sweep in enumerate(candidates):
         path = kept / f"{digest([made_of, sweep])[:16]}.json"
         if not path.is_file():
@@ -64,9 +66,9 @@ def best_sweep(tried: Sequence[Tried]) -> Tried:
 
 
 def summary(tried: Sequence[Tried], steps: int) -> dict[str, object]:
-    """Returns {steps, chosen, candidates} for the report."""
+    """Returns {steps, chosen, candidates} for the report; chosen is None where nothing was tried."""
     return {
         "steps": steps,
-        "chosen": list(best_sweep(tried).temperatures),
+        "chosen": list(best_sweep(tried).temperatures) if tried else None,
         "candidates": [to_dict(each) for each in tried],
     }

@@ -20,7 +20,7 @@ from PIL import Image
 
 from edgekd import names
 from edgekd.errors import DataError
-from edgekd.records import LABEL_SEPARATOR, SPLITS, Split
+from edgekd.records import LABEL_SEPARATOR, NO_CLASS, SPLITS, Split
 
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -232,7 +232,8 @@ def _one_row(
     values: dict[str, str | None] = {}
     for name in ("label", "split", "group"):
         one, other = getattr(first[1], name), getattr(second[1], name)
-        if multilabel and name == "label" and one and other:
+        of_none = NO_CLASS in (one, other)
+        if multilabel and name == "label" and one and other and not of_none:
             one = other = f"{one}{LABEL_SEPARATOR}{other}"
         if one and other and one != other:
             raise DataError(

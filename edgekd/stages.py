@@ -60,7 +60,17 @@ def read_data(config: RunConfig, progress: Progress = silent) -> Manifest:
     )
     Lexicon(built.task)
     reject.check(config.reject, built)
+    _check_sweep(config, built)
     return replace(built, notes=[*built.notes, *name_notes(built.task)])
+
+
+def _check_sweep(config: RunConfig, manifest: Manifest) -> None:
+    found = len(manifest.labels("tune"))
+    if config.targets.temperatures == "student" and found < MIN_LABELS_TO_FIT:
+        raise DataError(
+            f"targets.temperatures: student compares students on tune, and {found} of its images carry "
+            f"a label. Expected {MIN_LABELS_TO_FIT}, or temperatures: all"
+        )
 
 
 def _validate(current: Run, progress: Progress) -> tuple[list[Path], Any]:
@@ -132,19 +142,15 @@ def _audit(current: Run, progress: Progress) -> tuple[list[Path], Any]:
 
 def _sweep(current: Run, progress: Progress) -> tuple[list[Path], Any]:
     """Which temperatures' captions serve the student best: a short training on the targets of each."""
-    config, manifest = current.config, current.manifest
-    found = len(manifest.labels("tune"))
-    if found < MIN_LABELS_TO_FIT:
-        raise DataError(
-            f"targets.temperatures: student compares students on tune, and {found} of its images carry "
-            f"a label. Expected {MIN_LABELS_TO_FIT}, or temperatures: all"
-        )
+    config, manifest, store = current.config, current.manifest, current.store
     steps = config.targets.sweep_steps
     one_way = {"lr": config.distill.lr[:1], "augment": config.distill.augment[:1]}
     short = config.distill.model_copy(update={"steps": steps, "evaluations": 1, **one_way})
+    said = captioning.temperatures_said(manifest, store)
+    heard = [temperature for temperature in config.caption.temperatures if temperature in said]
 
     def train(sweep: search.Sweep) -> dict[str, float]:
-        with borrowed(current.store, "cache") as copy:
+        with borrowed(store, "cache") as copy:
             _make_targets(current, copy, _left_out(config, sweep))
             _, made = students.distill(
                 manifest, current.data_folder, short, copy, config.seed, progress
@@ -152,11 +158,12 @@ def _sweep(current: Run, progress: Progress) -> tuple[list[Path], Any]:
         (point,) = made["history"]
         return {"accuracy": point["tune_accuracy"], "nll": point["tune_nll"]}
 
+    schemas = [SWEEP_SCHEMA, captioning.TARGETS_SCHEMA, students.DISTILL_SCHEMA]
     tried = search.try_sweeps(
-        config.caption.temperatures,
+        heard,
         train,
-        current.store.path("cache", "sweep"),
-        digest(keys.sweep(current)),
+        store.path("cache", "sweep"),
+        digest([keys.sweep(current), schemas]),
         lambda done, total: current.listener.message(f"temperatures: {done} of {total} tried"),
     )
     return [], search.summary(tried, steps)
@@ -165,7 +172,8 @@ def _sweep(current: Run, progress: Progress) -> tuple[list[Path], Any]:
 def temperatures_left_out(config: RunConfig, store: RunStore) -> set[float]:
     """Returns the temperatures whose captions a search left out of a run's targets."""
     record = store.stage_record("sweep") if config.targets.temperatures == "student" else None
-    return _left_out(config, record["result"]["chosen"]) if record is not None else set()
+    chosen = None if record is None else record["result"]["chosen"]
+    return set() if chosen is None else _left_out(config, chosen)
 
 
 def _left_out(config: RunConfig, sweep: Iterable[float]) -> set[float]:

@@ -131,11 +131,11 @@ class ClassifierTeacher:
         """Returns class logits, at a temperature fitted on tune labels where there are 20."""
         config, labels = self._config, self._labels(observed["outputs"].shape[1])
         mapping = map_classes(labels, manifest.task, config.partial, self.name)
-        independent = config.activation == "sigmoid"
+        independent = self._gives_several_labels()
         if independent and not manifest.task.multilabel:
             raise WeightsError(
-                f"{config.model}: caption.teacher.activation is sigmoid, so it gives several labels an "
-                "image. Set data.multilabel: true, or another activation"
+                f"{config.model}: was trained for several labels an image (activation sigmoid, or its "
+                "preprocess.json says so). Set data.multilabel: true, or another activation"
             )
         rows, classes = _tune_labels(manifest, mapping)
         floor = self._least_probability(observed["outputs"])
@@ -146,7 +146,9 @@ class ClassifierTeacher:
         if independent and outputs.min(initial=0) >= 0 and outputs.max(initial=0) <= 1:
             outputs = by_rows(_log_odds, outputs, zeros=zeros, dtype=np.float64)
         logits, dropped = _in_blocks(mapping, outputs, floor, temperature, zeros)
-        if independent:  # what else it sees says nothing against the classes
+        if independent:  # a class it does not know gets its even share, as in `ClassMapping.logits`
+            logits[:, mapping.missing] = -np.log(max(mapping.num_classes - 1, 1))
+            # What else it sees says nothing against the classes.
             dropped = np.zeros(len(logits))
         abstains = dropped > config.abstain_above
         logits[abstains] = np.nan
@@ -189,6 +191,13 @@ class ClassifierTeacher:
         least = min((part.min(where=part > 0, initial=1.0) for part in parts), default=1.0)
         # A quantized 0 is less than half a step; all of them together are at most a hundredth.
         return float(np.clip(least / 2, 1e-9, 0.01 / outputs_NC.shape[1]))
+
+    def _gives_several_labels(self) -> bool:
+        config = self._config
+        if config.activation is not None or config.model.is_dir():
+            return config.activation == "sigmoid"
+        stated = files.settings_beside(config.model).get("outputs") or [{}]
+        return bool(stated[0].get("kind") == "multilabel")
 
     def _puts_out_probabilities(self, outputs_NC: np.ndarray) -> bool:
         kind = files.kind_of(self._config.model)

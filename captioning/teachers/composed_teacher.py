@@ -20,7 +20,7 @@ from captioning.teachers.prototypes import fit_prototypes
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
 from edgekd.mapped import by_rows
-from edgekd.metrics import sigmoid, softmax
+from edgekd.metrics import softmax
 from edgekd.preprocess import normalized, resized
 from edgekd.records import Item, Preprocess
 from edgekd.store import digest
@@ -171,4 +171,4 @@ def _backbones(config: ComposedTeacherConfig) -> Backbones:
 
 
 def _log_sigmoid(logits_nK: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log(sigmoid(logits_nK)))
+    return np.asarray(-np.logaddexp(0, -logits_nK))

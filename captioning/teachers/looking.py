@@ -142,6 +142,8 @@ def work(
         with atomic_path(files.head) as temporary:
             np.savez(temporary, **conclusion.head)
         left.append(files.head)
+    else:
+        files.head.unlink(missing_ok=True)  # an earlier task's
     summary = {
         "name": teacher.name,
         "num_observed": seen.num_new,

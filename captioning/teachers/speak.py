@@ -67,7 +67,10 @@ def sentences(
             temperature = brief.temperature(index)
             seed = caption_seed(brief.seed, item.id, index)
             rng = np.random.default_rng(seed)
-            said = sample_said(probs, measured, manifest.task.classes, temperature, rng, language)
+            said = sample_said(
+                *(probs, measured, manifest.task.classes, temperature, rng, language),
+                second_guess=not manifest.task.multilabel,  # there a name is a claim
+            )
             yield Caption(
                 *(item.id, index, said.text, said.template, temperature, seed, teacher),
                 said.confidence,

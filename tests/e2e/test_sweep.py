@@ -56,9 +56,23 @@ def test_the_live_check_leaves_out_the_same_captions(swept: Path, finished: Fini
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_without_labels_on_tune_it_ends_with_one_line(finished: Finished, tmp_path: Path) -> None:
+def test_a_temperature_that_nobody_spoke_at_is_not_tried(
+    finished: Finished, tmp_path: Path
+) -> None:
     folder = finished.copy(tmp_path / "run")
-    done = edgekd("caption", finished.config, "--out", folder, *ON, "--set", "data.use_labels=false",
-                  "--set", "caption.teacher.names=true")  # fmt: skip
+    more = ("--set", "caption.captions_per_image=2", "--set", "report.audit_images=0")
+    done = edgekd("run", finished.config, "--out", folder, *ON, *more, "--until", "targets")
+    assert done.returncode == 0, done.stderr
+    assert "temperatures: 3 of 3 tried" in done.stderr
+
+
+def test_without_labels_on_tune_it_ends_before_any_work(finished: Finished) -> None:
+    done = edgekd("validate", finished.config, *ON, "--set", "data.use_labels=false")
     assert done.returncode in (1, 2)
     assert "0 of its images carry a label. Expected 20" in done.stderr
+
+
+def test_scores_alone_leave_nothing_to_choose(finished: Finished) -> None:
+    done = edgekd("validate", finished.config, *ON, "--set", "targets.evidence=scores")
+    assert done.returncode == 2
+    assert "evidence scores hears none" in done.stderr

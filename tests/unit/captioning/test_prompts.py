@@ -244,3 +244,12 @@ def test_a_language_without_sentences() -> None:
         UsageError, match=r"sentences in 'zz': there are none\. There are: en, zh\."
     ):
         of_language("zz")
+
+
+def test_without_a_second_guess_one_object_is_named() -> None:
+    """Where every name is a claim, no sentence says what an image is perhaps."""
+    for language in ("en", "zh"):
+        every, plain = of_language(language), of_language(language, second_guess=False)
+        assert set(plain) < set(every)
+        assert all("second" in template.text for template in set(every) - set(plain))
+        assert not any("second" in template.text for template in plain)

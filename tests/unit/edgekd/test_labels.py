@@ -9,6 +9,7 @@ import pytest
 
 from edgekd import manifest
 from edgekd.errors import DataError
+from edgekd.manifest import DataConfig
 from edgekd.records import Item, TaskSpec
 from tests.unit.edgekd.test_manifest import build, image
 
@@ -108,3 +109,33 @@ def test_names_that_look_like_several_are_pointed_out(folder: Path) -> None:
     (folder / "labels.csv").write_text("path,label\n0.png,cat|dog\n1.png,cat\n")
     (note,) = [note for note in build(folder).notes if "cat|dog" in note]
     assert "data.multilabel: true" in note
+
+
+def test_none_of_them_and_a_class_contradict_each_other(tmp_path: Path) -> None:
+    image(tmp_path / "0.png", 1)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n0.png,-\n0.png,cat\n")
+    with pytest.raises(DataError, match="lines 2 and 3"):
+        build(tmp_path, multilabel=True, classes=["cat", "dog"])
+    table.write_text("path,label\n0.png,|\n")
+    with pytest.raises(DataError, match="names no class"):
+        build(tmp_path, multilabel=True, classes=["cat", "dog"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_image_of_many_classes_stands_in_for_all_of_them_at_once(
+    tmp_path: Path, seed: int
+) -> None:
+    """Fourteen images that all show four classes: no more of them leave train than of one class."""
+    for shade in range(14):
+        image(tmp_path / f"{shade}.png", shade * 17)
+
+    def counts(label: str) -> dict[str, dict[str, int]]:
+        rows = "".join(f"{shade}.png,{label}\n" for shade in range(14))
+        (tmp_path / "labels.csv").write_text(f"path,label\n{rows}")
+        config = DataConfig(
+            folder=tmp_path, classes=["a", "b", "c", "d"], multilabel=True, near_duplicates="ignore"
+        )
+        return manifest.build(config, "test", seed).counts()
+
+    assert counts("a|b|c|d") == counts("a")

@@ -67,6 +67,8 @@ class Refusals(Section):
 
     refusals: list[Regex]
     boilerplate: list[Regex]
+    refusals_without_class: list[Regex] = []
+    boilerplate_without_class: list[Regex] = []
 
     @cached_property
     def refused(self) -> re.Pattern[str]:
@@ -77,6 +79,16 @@ class Refusals(Section):
     def filler(self) -> re.Pattern[str]:
         """One pattern of all boilerplate, to be searched for in a text."""
         return re.compile(_any(self.boilerplate), re.IGNORECASE)
+
+    @cached_property
+    def evading(self) -> re.Pattern[str]:
+        """What refuses where no class is named, to be searched for in a text."""
+        return re.compile(_any(self.refusals_without_class), re.IGNORECASE)
+
+    @cached_property
+    def unclassed_filler(self) -> re.Pattern[str]:
+        """What is boilerplate where no class is named, to be searched for in a text."""
+        return re.compile(_any(self.boilerplate_without_class), re.IGNORECASE)
 
 
 class Length(Section):

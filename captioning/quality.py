@@ -9,6 +9,7 @@ captioning/rules.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from captioning.alike import Alike, Content
 from captioning.attributes import WORDS
 from captioning.caption_metrics import words
 from captioning.contradictions import Facts, Reader, Statement
 from captioning.languages import UNSPACED, Languages
 from captioning.matching import Lexicon, Mentions
 from captioning.repeated import Repeated, jaccard
-from captioning.rules import Duplicates, Length, Rules
+from captioning.rules import Length, Refusals, Rules
 from edgekd.metrics import unit, wilson_interval
 from edgekd.records import Caption, TaskSpec
 
@@ -33,6 +35,9 @@ Embed = Callable[[list[str]], np.ndarray]
 Vote = Callable[[list[Caption]], Sequence[float]]
 """What a small model gives each caption; more is better."""
 
+_QUOTED = re.compile(r"""(?<!\w)(?:"[^"]+"|'[^']+'|“[^”]+”|‘[^’]+’|«[^»]+»)(?!\w)""")
+# With no more words of its own than these, a quotation is what a text says.
+_FEW = 2
 _CACHED = 1 << 12
 _BATCH = 256
 
@@ -89,8 +94,9 @@ class QualityFilter:
         lexicon = Lexicon(task)
         names = [*task.classes, *(name for words in task.synonyms.values() for name in words)]
         reader = Reader(rules.contradictions, [name.replace("_", " ") for name in names])
+        self._alike = alike = Alike(rules.limits.duplicates)
         self._read = lru_cache(_CACHED)(
-            lambda text: _Read(lexicon.parse(text), reader.read(text), frozenset(words(text)))
+            lambda text: _Read(lexicon.parse(text), reader.read(text), alike.read(text))
         )
         self._mentions = lru_cache(_CACHED)(lexicon.parse)
         self._measured = _measured_values(rules)
@@ -130,7 +136,7 @@ class QualityFilter:
             self.counts.judged += 1
             self.counts.violations.update({_rule(reason) for reason in logical})
             one.reason = (
-                self._no_description(caption.text)
+                self._no_description(caption.text, one.read.mentions)
                 or self._duplicate(one, kept)
                 or next(iter(logical), None)
                 or self._boilerplate(one)
@@ -151,13 +157,15 @@ class QualityFilter:
                     self.counts.dropped[_rule(one.reason)] += 1
                 yield dataclasses.replace(one.caption, dropped=one.reason)
 
-    def _no_description(self, text: str) -> str | None:
-        refusals = self._rules.refusals
+    def _no_description(self, text: str, mentions: Mentions) -> str | None:
+        refusals, classed = self._rules.refusals, bool(mentions.classes)
         if refusals.refused.match(text):
             return "refused"
-        filler = refusals.filler.search(text)
+        filler = _page_words(text, refusals, classed)
         if filler is not None:
-            return f"boilerplate: {filler.group()[:60]}"
+            return f"boilerplate: {filler[:60]}"
+        if not classed and refusals.evading.search(text):
+            return "refused"
         fault = length_fault(text, self._rules.limits.length)
         if fault is not None:
             return f"length: {fault}"
@@ -167,11 +175,18 @@ class QualityFilter:
     def _duplicate(self, one: _Judged, kept: list[_Judged]) -> str | None:
         if any(one.caption.text == other.caption.text for other in kept):
             return "exact duplicate"
-        limits = self._rules.limits.duplicates
+        alike = self._alike
         for other in kept:
-            if one.read.adds_nothing_to(other.read) and (
-                jaccard(one.caption.text, other.caption.text) >= self._near_duplicate_jaccard
-                or _content_jaccard(one.read, other.read, limits) >= limits.content_jaccard
+            if one.read.mentions != other.read.mentions and not one.read.adds_nothing_to(
+                other.read
+            ):
+                continue
+            if alike.same(one.read.content, other.read.content) or (
+                one.read.adds_nothing_to(other.read)
+                and (
+                    jaccard(one.caption.text, other.caption.text) >= self._near_duplicate_jaccard
+                    or alike.near(one.read.content, other.read.content)
+                )
             ):
                 return "near duplicate"
         return None
@@ -273,7 +288,7 @@ class _Read:
 
     mentions: Mentions
     facts: Facts
-    content: frozenset[str]
+    content: Content
 
     def adds_nothing_to(self, other: _Read) -> bool:
         """Whether it names the same in the same order, and states nothing the other does not."""
@@ -292,6 +307,16 @@ class _Judged:
     measured_A: np.ndarray | None
 
 
+def _page_words(text: str, rules: Refusals, classed: bool) -> str | None:
+    """What of a text belongs to a page or a machine; quoted words may be read off a picture."""
+    own = _QUOTED.sub(" ", text)
+    said = own if classed and len(words(own)) > _FEW else text
+    found = rules.filler.search(said)
+    if found is None and not classed:
+        found = rules.unclassed_filler.search(text)
+    return None if found is None else found.group()
+
+
 def _measured_values(rules: Rules) -> dict[str, frozenset[str]]:
     """Returns the values of each group that one of the measured words stands for."""
     measured = {word for _, word in WORDS}
@@ -301,12 +326,6 @@ def _measured_values(rules: Rules) -> dict[str, frozenset[str]]:
         )
         for name, group in rules.contradictions.groups.items()
     }
-
-
-def _content_jaccard(one: _Read, other: _Read, rules: Duplicates) -> float:
-    fillers = frozenset(rules.fillers)
-    content, others = one.content - fillers, other.content - fillers
-    return len(content & others) / len(content | others) if content | others else 1.0
 
 
 def _outvoted(statement: Statement, values: frozenset[str], votes: Counter[str]) -> str | None:

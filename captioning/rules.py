@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -67,8 +67,8 @@ class Refusals(Section):
 
     refusals: list[Regex]
     boilerplate: list[Regex]
-    refusals_without_class: list[Regex] = []
-    boilerplate_without_class: list[Regex] = []
+    refusals_without_class: tuple[Regex, ...] = ()
+    boilerplate_without_class: tuple[Regex, ...] = ()
 
     @cached_property
     def refused(self) -> re.Pattern[str]:
@@ -127,6 +127,7 @@ class Duplicates(Section):
     boilerplate_share: float = pydantic.Field(gt=0, le=1)
     boilerplate_jaccard: float = pydantic.Field(gt=0, lt=1)
     fillers: list[str]
+    spellings: dict[str, str] = pydantic.Field(default_factory=dict)
 
 
 class OffTopic(Section):
@@ -177,6 +178,7 @@ class Grammar(Section):
     verbs: list[str]
     prepositions: list[str]
     nouns: list[str]
+    attributes: tuple[str, ...] = ()
 
 
 class Contradictions(Section):
@@ -240,7 +242,7 @@ class Rules:
         return dataclasses.replace(self, limits=limits)
 
 
-def _any(patterns: list[str]) -> str:
+def _any(patterns: Sequence[str]) -> str:
     """One pattern that finds what any of them finds, nothing where there is none."""
     return "|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)"
 

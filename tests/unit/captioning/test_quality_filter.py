@@ -51,6 +51,54 @@ def test_one_caption(text: str, reason: str | None) -> None:
     assert run([text])[0] == [reason]
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "The model may not talk about this; it is against its rules for privacy reasons.",
+            "refused",
+        ),
+        ("Hi there! What shall I do?", "refused"),
+        ("It is unclear what this is.", "refused"),
+        ("The upload you sent is corrupted", "refused"),
+        ("Bad Request: 400 bad request", "refused"),
+        ("Put your text here", "boilerplate: Put your text here"),
+        ("Zoom in to see the full image", "boilerplate: Zoom in"),
+        ("Slide 4 of 9", "boilerplate: Slide 4 of 9"),
+        # As wide as that only where no class is named.
+        ("It is unclear what the cat looks at.", None),
+        ("Zoom in to see the cat in the full image", None),
+        ("A cat beside an error message, try again, it says.", None),
+        # And not what people say of pictures.
+        ("Our garden in full bloom.", None),
+        ("I love this little guy!", None),
+        ("Close up of a bee on a flower.", None),
+        ("The photo shows a woman who is not looking at the camera.", None),
+        ("A broken picture frame lies on the floor.", None),
+        ("Boeing 747", None),
+        ("A laptop with an error message on its screen.", None),
+    ],
+)
+def test_refusals_and_boilerplate_where_no_class_is_named(text: str, reason: str | None) -> None:
+    assert run([text])[0] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("A cat under a board that says 'Follow us'.", None),
+        ("A cat. Follow us!", "boilerplate: Follow us"),
+        ('"Follow us", cat', "boilerplate: Follow us"),
+        ("A board says 'Follow us'.", "boilerplate: Follow us"),
+        ("The cat's bowl, the dog's bowl, shop now", "boilerplate: shop now"),
+    ],
+)
+def test_quoted_words_beside_a_class_are_read_off_the_picture(
+    text: str, reason: str | None
+) -> None:
+    assert run([text])[0] == [reason]
+
+
 def test_a_language_may_be_allowed() -> None:
     quality = QualityFilter(TASK, RULES.allowing(["zh"]), **DEFAULTS)
     texts = ["一只黑色的猫坐在屋顶上。", "Eine schwarze Katze sitzt auf dem Dach."]
@@ -66,10 +114,12 @@ def test_a_near_duplicate_adds_nothing_and_a_swapped_word_is_none() -> None:
             "A cat sits on a chair in the kitchen.",  # adds nothing, yet is another sentence
             caption("A small cat sits on a red chair in the kitchen.", "b"),
             caption("A small cat sits on a green chair in the kitchen.", "b"),
+            caption("Clearly a small cat, sitting on the red chair in a kitchen!", "b"),
+            caption("In the kitchn a small cat sits on a red chair.", "b"),
         ]
     )
-    # The last: 4 words that are no fillers of 6.
-    assert reasons == [None, "near duplicate", None, None, None, None]
+    # The green one shares 6 words that are no fillers of 8.
+    assert reasons == [None, "near duplicate", *[None] * 4, *["near duplicate"] * 2]
 
 
 def test_the_order_of_reasons() -> None:

@@ -1,0 +1,115 @@
+"""Whether two captions of an image say the same in nearly the same words.
+
+Words are compared by their stems, without those that say nothing of a picture (`fillers`) and with
+spellings, numbers, joined words and slips of the hand made alike.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+
+from captioning.rules import Duplicates
+
+_NUMBERS = {
+    "0": "zero", "1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six",
+    "7": "seven", "8": "eight", "9": "nine", "10": "ten", "11": "eleven", "12": "twelve",
+}  # fmt: skip
+_SHORT = {"s": "is", "re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "t": "not"}
+# Shorter words differ by a letter and mean another thing: "cat" and "coat".
+_SLIP, _LONG_SLIP = 5, 8
+
+
+@dataclass(frozen=True)
+class Content:
+    """All words of a text, and the stems of those that say something, in their order."""
+
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+
+
+class Alike:
+    """Compares texts by what is left of them without fillers."""
+
+    def __init__(self, rules: Duplicates):
+        self._spellings = {_stem(one): _stem(other) for one, other in rules.spellings.items()}
+        self._fillers = frozenset(rules.fillers) | {self._word(word) for word in rules.fillers}
+        self._threshold = rules.content_jaccard
+
+    def read(self, text: str) -> Content:
+        """Returns the words of a text, and the stems of those that say something."""
+        said = _plain_words(text)
+        stems = (self._word(word) for word in said if word not in self._fillers)
+        return Content(tuple(said), tuple(stem for stem in stems if stem not in self._fillers))
+
+    def same(self, one: Content, other: Content) -> bool:
+        """Whether two texts are the same words in the same order, slips of the hand aside."""
+        return _same(one.words, other.words) or _same(one.stems, other.stems)
+
+    def near(self, one: Content, other: Content) -> bool:
+        """Whether as many of the stems are shared, in any order, as the rules ask."""
+        ours, theirs = Counter(one.stems), Counter(other.stems)
+        shared = ours & theirs
+        left, right = list((ours - shared).elements()), list((theirs - shared).elements())
+        both = shared.total()
+        for word in left:
+            like = next((other for other in right if slip(word, other)), None)
+            if like is not None:
+                right.remove(like)
+                both += 1
+        return both >= self._threshold * (ours.total() + theirs.total() - both)
+
+    def _word(self, word: str) -> str:
+        stem = _stem(_NUMBERS.get(word, word))
+        return self._spellings.get(stem, stem)
+
+
+def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return len(one) == len(other) and all(
+        first == second or slip(first, second) for first, second in zip(one, other, strict=True)
+    )
+
+
+def slip(one: str, other: str) -> bool:
+    """Whether a letter too many, too few or two exchanged make one word of the other.
+
+    A letter for another counts in long words only: "horse" is no slip for "house".
+    """
+    short, long = sorted((one, other), key=len)
+    if one == other or len(short) < _SLIP - 1 or len(long) < _SLIP or len(long) - len(short) > 1:
+        return False
+    at = next((i for i, pair in enumerate(zip(short, long, strict=False)) if pair[0] != pair[1]),
+              len(short))  # fmt: skip
+    if len(short) < len(long):
+        return short[at:] == long[at + 1 :]
+    exchanged = short[at : at + 2] == long[at : at + 2][::-1]
+    if exchanged and short[at + 2 :] == long[at + 2 :]:
+        return True
+    return len(short) >= _LONG_SLIP and short[at + 1 :] == long[at + 1 :]
+
+
+def _plain_words(text: str) -> list[str]:
+    """Words in lower case without accents; "there's" is two, "close-up" too."""
+    folded = unicodedata.normalize("NFKD", text.replace("’", "'")).casefold()
+    folded = "".join(letter for letter in folded if not unicodedata.combining(letter))
+    found = re.findall(r"[^\W_]+(?:'[^\W_]+)?", folded)
+    words = []
+    for word in found:
+        begins, _, ends = word.partition("'")
+        words += [begins, _SHORT.get(ends, ends)] if ends else [word]
+    return words
+
+
+def _stem(word: str) -> str:
+    """The word without the ends of number and tense, as crude as it may be for comparing."""
+    stem = word
+    if re.search(r"(?:ss|us|is)$", stem) is None and len(stem) > 3:
+        stem = re.sub(r"(?<=s|x|z)es$|(?<=ch|sh)es$|s$", "", stem)
+    if re.search(r"[aeiouy].*ing$", stem) and len(stem) > 4:
+        stem = re.sub(r"([bdgmnprt])\1$", r"\1", stem[:-3])
+    elif re.search(r"[aeiouy].*ed$", stem) and len(stem) > 4:
+        stem = re.sub(r"([bdgmnprt])\1$", r"\1", stem[:-2])
+    stem = re.sub(r"(?<=[a-z]{2})e$|(?<=i)e$", "", stem)
+    return re.sub(r"y$", "i", stem)

@@ -35,6 +35,7 @@ class Words:
         self.negations = frozenset(rules.negations)
         self.skipped = frozenset([*grammar.adverbs, *rules.uniform])
         self.prepositions = frozenset(grammar.prepositions) - self.joins
+        self.attributes = frozenset(grammar.attributes)
         self._nouns = frozenset(grammar.nouns)
         self._stops = frozenset(",").union(
             grammar.determiners, grammar.copulas, grammar.pronouns, grammar.verbs,
@@ -74,6 +75,12 @@ class Words:
         return token in self._stops or (token.endswith(("ing", "ed")) and token not in self._nouns)
 
 
+NUMBER = "number"
+"""The group of the rules whose values count things."""
+# Before "is" they speak of something not named: "one is red, the other is blue".
+_ANOTHER = ("one", "other", "another", "some", "others", "both")
+
+
 class _Clause:
     """One clause, read from left to right into the nouns and relations of its sentence."""
 
@@ -93,6 +100,7 @@ class _Clause:
         self._run: list[str] = []
         self._joined = self._uniform = self._negated = False
         self._determined = self._definite = self._predicate = self._placed = False
+        self._trails = False
 
     def _take(self, at: int) -> int:
         """Reads what begins at a token; returns how many tokens that is."""
@@ -119,6 +127,7 @@ class _Clause:
 
     def _relate(self, meaning: _Meaning) -> None:
         self._end_noun()
+        self._forget_relation()
         sentence = self._sentence
         placed = Placed(meaning, sentence.owner(self._since), len(sentence.nouns))
         sentence.relations.append(placed)
@@ -132,6 +141,14 @@ class _Clause:
                 self._sentence.nouns[-1].said.append(Said(tuple(values), False, False))
         elif not self._negated:
             self._said += values
+            if any(value.group == NUMBER for value in values):  # a determiner as well
+                self._determined, self._definite, self._predicate = True, False, False
+
+    def _forget_relation(self) -> None:
+        """Drops a relation that no noun follows: "on the left, a lamp"."""
+        relations = self._sentence.relations
+        if relations and relations[-1].object_at == len(self._sentence.nouns):
+            relations.pop()
 
     def _shades(self, token: str, at: int) -> bool:
         """Whether a word only says which colour: "dark" in "dark red"."""
@@ -146,7 +163,7 @@ class _Clause:
         ):
             following += 1
         _, meanings = self._words.phrase(self._tokens, following)
-        if not meanings or meanings[0].relation:
+        if not meanings or meanings[0].relation or meanings[0].name == NUMBER:
             self._end_noun()
         else:
             self._joined |= token != ","
@@ -157,6 +174,9 @@ class _Clause:
             self._run.append(token)
             return
         self._end_noun()
+        if token not in words.determiners:
+            self._forget_relation()
+        self._trails = token == ","
         if token in words.copulas:
             self._find_subject(at)
             self._since = len(self._sentence.nouns)
@@ -175,16 +195,32 @@ class _Clause:
         """Ends what is being read: a noun with what describes it, or what "is" says."""
         if self._said and not self._run and self._determined:  # "an orange", "the full glass"
             last = self._said[-1]
-            self._run = [last.word]
+            if last.group != NUMBER:
+                self._run = [last.word]
             self._said = [value for value in self._said if value.word != last.word]
         said = Said(tuple(self._said), self._joined, self._uniform)
-        if self._run:
+        described = self._described()
+        if described is not None:
+            described.said.append(said)
+        elif self._run:
             noun = Noun(tuple(self._run), self._definite, self._placed, [said])
             self._sentence.nouns.append(noun)
-        elif self._said and self._predicate and self._sentence.subject is not None:
-            self._sentence.subject.said.append(said)
         if self._run or self._said:
             self._begin()
+
+    def _described(self) -> Noun | None:
+        """The noun before it that what was read describes, if it is no noun of its own."""
+        nouns = self._sentence.nouns
+        if not self._said:
+            return None
+        if self._run:  # "of enormous size", "has a red colour"
+            return nouns[-1] if self._run[-1] in self._words.attributes and nouns else None
+        if self._predicate:
+            return self._sentence.subject
+        if self._trails:  # "a cat, small and black"
+            free = [noun for noun in nouns[self._since :] if not noun.placed]
+            return next((noun for noun in free[:1] if not noun.plural), None)
+        return None
 
     def _find_subject(self, at: int) -> None:
         """What "is" speaks of: the noun before it, or what a pronoun stands for."""
@@ -194,10 +230,14 @@ class _Clause:
             sentence.subject = sentence.nouns[-1]
         elif before in self._words.pronouns:
             sentence.subject = next(iter(sentence.nouns), None)
+        elif before in _ANOTHER:
+            sentence.subject = None
         else:
             new = sentence.nouns[self._since :]
             if new:
-                free = [noun for noun in new if not noun.placed]
+                # "A cup in a box, and the lid is red": the lid; "the cup in the box is red": the cup.
+                last = max((at for at, noun in enumerate(new) if noun.placed), default=-1)
+                free = [noun for noun in [*new[last + 1 :], *new] if not noun.placed]
                 sentence.subject = sentence.referred((free or new)[0])
 
 

@@ -58,7 +58,7 @@ class Reader:
             values[group, ""] = frozenset(found)
             first, last = min(found.values()), max(found.values())
             around = set(re.findall(r"[\w'-]+", text[max(0, first - 10) : last]))
-            joined = around & (self._words.joins - {"and", "with"})
+            joined = around & (self._words.joins - {"and", "with", "but"})
             elsewhere = any(_holds(text, word) for word in self._rules.groups[group].unless)
             if len(found) > 1 and not elsewhere and not joined:
                 yield f"impossible {group}: {_list(found)}"

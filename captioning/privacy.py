@@ -40,18 +40,11 @@ _ENTITIES = {
 _KINDS = {entity: kind for kind, entity in _ENTITIES.items()}
 _SURE, _WEAK, _ENOUGH = 0.8, 0.2, 0.4
 _LOCALES = (
-    "en",
-    "en_US",
-    "en_GB",
-    "en_IE",
-    "en_IN",
-    "de_DE",
-    "fr_FR",
-    "es_ES",
-    "it_IT",
-    "pt_BR",
-    "nl_NL",
-)
+    "en", "en_US", "en_GB", "en_IE", "en_IN", "en_NZ", "en_PK", "en_KE", "en_NG", "de_DE", "fr_FR",
+    "es_ES", "es_MX", "es_CO", "it_IT", "pt_BR", "nl_NL", "sv_SE", "no_NO", "da_DK", "fi_FI", "pl_PL",
+    "cs_CZ", "sk_SK", "sl_SI", "hr_HR", "hu_HU", "ro_RO", "tr_TR", "az_AZ", "lt_LT", "lv_LV", "id_ID",
+    "yo_NG", "ig_NG", "zu_ZA",
+)  # fmt: skip
 _CAPITAL = r"[A-Z\u00c0-\u00de][\w\u2019'-]*[\w]"
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(_ENTITIES)})\]")
 _CACHED = 1 << 14
@@ -269,7 +262,8 @@ class _NameFinder:
         for at, word in enumerate(said):
             given, others = _bare(word.group()), [_bare(other.group()) for other in said[at + 1 :]]
             place = any(other in self._not_names for other in others)
-            if given in self._listed and not place and (others or given not in self._weak):
+            listed = given in self._listed and given not in self._not_names
+            if listed and not place and (others or given not in self._weak):
                 end = said[-1] if others else word
                 yield match.start() + word.start(), match.start() + _end_of_name(end)
                 return

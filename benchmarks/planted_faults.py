@@ -13,9 +13,11 @@ import hashlib
 import importlib.metadata
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +30,7 @@ from captioning.matching import Lexicon
 from captioning.privacy import Detector, PrivacyFilter
 from captioning.quality import QualityFilter, Topics
 from captioning.repeated import find_repeated
-from captioning.rules import Rules, load_rules
+from captioning.rules import SHIPPED, Rules, load_rules
 from captioning.sentences import SentenceEncoder
 from edgekd.metrics import wilson_interval
 from edgekd.records import Caption, TaskSpec
@@ -242,11 +244,12 @@ class _Maker:
 
     def _clean(self, count: int, says: dict[str, str] | None = None) -> list[Planted]:
         """Captions without a fault; one in three looks like one, one in twelve names no class."""
-        says, made = says or self._says(), []
+        says, made, guessed = says or self._says(), [], False
         while len(made) < count:
             kind = self._rng.random()
             text = _said(self._pick("CLEAN" if kind < 0.58 else "HARD_CLEAN"), says)
-            if kind > 0.92:
+            if kind > 0.92 and not guessed:
+                guessed = True
                 text = self._pick("GUESSES").format(CLASSES[self._half][says["o"]])
             if text not in made:
                 made.append(text)
@@ -349,14 +352,35 @@ def half_of(name: str, half: Half) -> list[Any]:
     """Returns the entries of a list that one half is made of.
 
     Of `planted_more`, in the order of their digests, every other one. All of `planted_words`, which
-    the rules were once measured with, belong to the first half.
+    the rules were once measured with, belong to the first half. What stands in the rules word for
+    word, "null" say, is not in the second.
     """
     more = sorted(
         getattr(planted_more, name),
         key=lambda entry: hashlib.sha256(repr(entry).encode()).digest(),
     )
-    known = getattr(planted_words, name, []) if half == "first" else []
-    return [*known, *more[half == "second" :: 2]]
+    if half == "first":
+        return [*getattr(planted_words, name, []), *more[::2]]
+    return [entry for entry in more[1::2] if not (isinstance(entry, str) and in_rules(entry))]
+
+
+def in_rules(text: str) -> bool:
+    """Whether a rule says this text word for word, its marks and what a pattern leaves open aside."""
+    said = text.split("|")[0].casefold().strip(".!?:[]()<> ")
+    return (" " in said and said in _rules_text()) or said in _rules_words()
+
+
+@cache
+def _rules_text() -> str:
+    files = "\n".join(
+        path.read_text(encoding="utf-8") for path in SHIPPED.glob("*.yaml")
+    ).casefold()
+    return files + re.sub(r"\(\?:|\\w\+|[\\()?]|\[''’\]", "", files)
+
+
+@cache
+def _rules_words() -> frozenset[str]:
+    return frozenset(re.findall(r"[\w/]+", _rules_text()))
 
 
 def _said(template: str, says: dict[str, str]) -> str:

@@ -248,7 +248,7 @@ BETWEEN = [
     ("A {o} on a soft {t}.", "The {t} is fluffy under the {o}.", "A {o} on a hard {t}."),
     ("A striped {t} behind a {o}.", "The {t} is striped, the {o} is not.", "A {o} and a checkered {t}."),
     ("A {o} by a plastic {t}.", "The {t} is made of plastic, a {o} beside it.", "A wooden {t} and a {o}."),
-    ("A {o} beside a stone {t}.", "The {t} is stone, and near it is a {o}.", "A {o} and a glass {t}."),
+    ("A {o} beside a stone {t}.", "The {t} is stone and taller than the {o}.", "A {o} and a glass {t}."),
     ("A {o} by day.", "The {o} in the midday sun {p}.", "A {o} at midnight."),
     ("A {o} at night {p}.", "The {o} under the stars.", "A sunlit {o} near a {t}."),
     ("A {o} at dawn.", "Sunrise over a {o} {p}.", "The {o} at dusk."),

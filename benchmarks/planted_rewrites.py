@@ -85,7 +85,7 @@ def _with_comma(text: str, says: dict[str, str], _: random.Random) -> str:
 
 _ON_A_TEXT: dict[str, Callable[[str, dict[str, str], random.Random], str]] = {
     "upper": lambda text, *_: text.upper(),
-    "lower": lambda text, *_: text.lower(),
+    "lower": lambda text, *_: text.lower() if text != text.lower() else f"{text}!",
     "title": lambda text, *_: text.title(),
     "spaces": lambda text, *_: text.replace(" ", "  "),
     "articles": _other_article,

@@ -120,7 +120,7 @@ BETWEEN = [
     ("A massive {o} {p}.", "The big {o} hides a {t}.", "The {o} is miniature."),
     ("A {o} at midnight.", "A moonlit {o} {p}.", "A {o} at noon {p}."),
     ("A {o} in broad daylight.", "The {o} in the sunshine {p}.", "A {o} after dark."),
-    ("A {o} to the left of a {t}.", "The {o} is left of the {t}.", "The {t} is left of the {o}."),
+    ("A {o} to the left of a {t}.", "The {t} is right of the {o}.", "The {t} is left of the {o}."),
     ("A {o} behind a {t}.", "The {t} is in front of the {o}.", "A {o} in front of a {t}."),
     ("A {t} above a {o}.", "The {o} is below the {t}.", "A {o} on top of a {t}."),
     ("A dirty {o} {p}.", "The {o} is filthy.", "A spotless {o} next to a {t}."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
@@ -11,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import planted_faults, planted_more, planted_words
-from benchmarks.planted_faults import Planted, filter_of, half_of, plant, score
+from benchmarks.planted_faults import Planted, filter_of, half_of, in_rules, plant, score
 from benchmarks.planted_rewrites import rewritten, with_articles
-from captioning.rules import SHIPPED
 from edgekd.records import Caption
 
 
@@ -45,21 +43,29 @@ def test_the_halves_share_no_entry(name: str) -> None:
     first, second = half_of(name, "first"), half_of(name, "second")
     known, more = getattr(planted_words, name, []), getattr(planted_more, name)
     assert not set(first) & set(second)
-    assert sorted([*first, *second]) == sorted([*known, *more])
+    assert {*first, *second} <= {*known, *more}
+    assert len(first) == len(known) + (len(more) + 1) // 2
     assert not set(second) & set(known)
-    assert abs(len(first) - len(known) - len(second)) <= 1
+    assert len(second) > 0.8 * (len(more) // 2)
 
 
 @pytest.mark.parametrize("name", ["REFUSALS", "BOILERPLATE", "REPEATED", "OFF_TOPIC", "PRIVATE"])
 def test_no_planted_text_is_an_example_of_the_rules(name: str) -> None:
-    """Texts of three words and more; of the patterns, what they say with every part that may lack."""
-    files = [*SHIPPED.glob("*.yaml"), *Path(__file__).parents[1].glob("captioning/test_*.py")]
-    examples = "\n".join(path.read_text().casefold() for path in files)
-    examples += re.sub(r"\(\?:|\\w\+|[\\()?]|\[''’\]", "", examples)
+    """Neither of the rules nor of their tests; of the first half, texts of three words and more."""
+    tests = Path(__file__).parents[1].glob("captioning/test_*.py")
+    examples = "\n".join(path.read_text().casefold() for path in tests)
     for half in ("first", "second"):
         for text in half_of(name, half):
             said = text.split("|")[0].casefold().strip(".!")
-            assert len(said.split()) < 3 or said not in examples, text
+            if half == "second" or len(said.split()) > 2:
+                assert not in_rules(text), text
+                assert len(said.split()) < 3 or said not in examples, text
+
+
+def test_what_the_rules_say() -> None:
+    assert in_rules("N/A")
+    assert in_rules("Access denied.")
+    assert not in_rules("The picture of a cat is not there, sadly.")
 
 
 def test_what_is_planted_as_a_number_is_one() -> None:

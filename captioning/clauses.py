@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from captioning.inflections import singulars
@@ -77,6 +77,8 @@ class Words:
 
 NUMBER = "number"
 """The group of the rules whose values count things."""
+# "Only" and "ugly" are no such adverbs.
+_ADVERB = 6
 # Before "is" they speak of something not named: "one is red, the other is blue".
 _ANOTHER = ("one", "other", "another", "some", "others", "both")
 
@@ -114,7 +116,7 @@ class _Clause:
             self._relate(meanings[0])
         elif meanings and not self._shades(token, at + length):
             self._describe(meanings, self._tokens[at : at + length])
-        elif token in words.skipped:
+        elif token in words.skipped or self._says_how(token, at):
             self._uniform |= token in words.uniform
             return 1
         elif self._said and not self._run and (token in words.joins or token == ","):
@@ -144,6 +146,15 @@ class _Clause:
             if any(value.group == NUMBER for value in values):  # a determiner as well
                 self._determined, self._definite, self._predicate = True, False, False
 
+    def _refer_back(self) -> None:
+        """In "a cat behind a box and in front of it", it is the box."""
+        relations, nouns = self._sentence.relations, self._sentence.nouns
+        if relations and relations[-1].object_at == len(nouns):
+            owner = relations[-1].owner
+            placed = [at for at, noun in enumerate(nouns) if noun.placed and noun is not owner]
+            if placed:
+                relations[-1] = replace(relations[-1], object_at=placed[-1])
+
     def _forget_relation(self) -> None:
         """Drops a relation that no noun follows: "on the left, a lamp"."""
         relations = self._sentence.relations
@@ -155,6 +166,13 @@ class _Clause:
         if token not in self._words.skipped:
             return False
         return any(meaning.name == "colour" for meaning in self._words.phrase(self._tokens, at)[1])
+
+    def _says_how(self, token: str, at: int) -> bool:
+        """Whether it is "utterly" in "an utterly black cat"."""
+        if self._run or not token.endswith("ly") or len(token) < _ADVERB:
+            return False
+        _, meanings = self._words.phrase(self._tokens, at + 1)
+        return bool(meanings) and not meanings[0].relation
 
     def _join(self, token: str, at: int) -> None:
         following = at + 1
@@ -174,6 +192,8 @@ class _Clause:
             self._run.append(token)
             return
         self._end_noun()
+        if token in ("it", "them"):
+            self._refer_back()
         if token not in words.determiners:
             self._forget_relation()
         self._trails = token == ","

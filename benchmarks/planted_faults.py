@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import random
@@ -22,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import planted_more, planted_words, results_file
+from benchmarks import planted_fresh, planted_more, planted_words, results_file
 from benchmarks.planted_rewrites import rewritten, with_articles
 from captioning.attributes import WORDS
 from captioning.inflections import plurals
@@ -53,7 +52,7 @@ NOTES = (
 Half = Literal["first", "second"]
 CAPTIONS = 1000
 CLASSES: dict[Half, dict[str, str]] = {
-    "first": planted_words.CLASSES, "second": planted_more.CLASSES,
+    "first": planted_words.CLASSES | planted_more.CLASSES, "second": planted_fresh.CLASSES,
 }  # fmt: skip
 _REASONS = {
     "exact duplicate": "exact duplicate",
@@ -354,17 +353,12 @@ class _Maker:
 def half_of(name: str, half: Half) -> list[Any]:
     """Returns the entries of a list that one half is made of.
 
-    Of `planted_more`, in the order of their digests, every other one. All of `planted_words`, which
-    the rules were once measured with, belong to the first half. What stands in the rules word for
-    word, "null" say, is not in the second.
+    What stands in the rules word for word, "null" say, is not in the second.
     """
-    more = sorted(
-        getattr(planted_more, name),
-        key=lambda entry: hashlib.sha256(repr(entry).encode()).digest(),
-    )
     if half == "first":
-        return [*getattr(planted_words, name, []), *more[::2]]
-    return [entry for entry in more[1::2] if not (isinstance(entry, str) and in_rules(entry))]
+        return [*getattr(planted_words, name, []), *getattr(planted_more, name)]
+    entries = getattr(planted_fresh, name)
+    return [entry for entry in entries if not (isinstance(entry, str) and in_rules(entry))]
 
 
 def in_rules(text: str) -> bool:

@@ -1,8 +1,6 @@
-"""More of what `planted_faults` makes captions of, list by list as in `planted_words`.
+"""More of what the first half of `planted_faults` is made of, list by list as in `planted_words`.
 
-Written before the rules were worked on with any of it. Every list is divided between the halves by
-the digests of its entries: the first half has the lists of `planted_words` and its part of these,
-the second half its part of these alone.
+Half of each list was once the second half; its misses were read, so it is for looking at now.
 """
 
 from __future__ import annotations
@@ -94,7 +92,7 @@ HARD_CLEAN = [
     "The photo of a {o} hangs above a {d} {t}.",
     "Half of the {t} is in the sun, the {o} in the shade.",
     "A Victorian {o} on an English lawn.",
-    "The {t} is neither {d} nor white but something between.",
+    "The {t} behind the {o} is neither {d} nor grey but something between.",
     "No one is near the {c} {o}; a crowd has gathered by the {t}.",
     "First the {t}, then the {c} {o}, and last a small door.",
     "An error message can be read on the screen behind the {o}.",
@@ -239,7 +237,7 @@ BETWEEN = [
     ("A round {t} under a {o}.", "The {t} is circular and has a {o} on it.", "The {o} is on a square {t}."),
     ("An old {o} {p}.", "The {o} is antique.", "A brand-new {o} beside a {t}."),
     ("A modern {t} with a {o}.", "The {t} looks new, and so does the {o}.", "A {o} by an ancient {t}."),
-    ("The {t} is empty, a {o} beside it.", "An empty {t}, a {o}.", "A {o} and a full {t}."),
+    ("The {t} is empty, a {o} beside it.", "An empty {t} hides the {o}.", "A {o} and a full {t}."),
     ("An open {t} near a {o}.", "The {t} is open, a {o} waits by it.", "A {o} next to a closed {t}."),
     ("A smooth {t} and a {o}.", "The {t} is polished; the {o} shows in it.", "A {o} on a rough {t}."),
     ("A clean {o} {p}.", "The {o} is spotless.", "A muddy {o} by a {t}."),

@@ -94,7 +94,7 @@ IMPOSSIBLE = [
     "The narrow {o} is broad.",
     "A boiling, chilled {o}.",
     "The rigid {o} is fluffy.",
-    "The {t} is see-through and the {t} is opaque.",
+    "The {t} by the {o} is see-through and the {t} is opaque.",
     "A heavy, feather-light {o} {p}.",
     "The {o} {p} at midnight in brilliant sunshine.",
     "A {o} at noon, moonlit, {p}.",

@@ -72,7 +72,12 @@ class Words:
 
     def stops(self, token: str) -> bool:
         """Whether a noun is at its end before this token."""
-        return token in self._stops or (token.endswith(("ing", "ed")) and token not in self._nouns)
+        return token in self._stops or self.is_verbal(token)
+
+    def is_verbal(self, token: str) -> bool:
+        """Whether it looks like a form of a verb: "sleeping", "parked"."""
+        ends = token.endswith(("ing", "ed")) and token not in self._nouns
+        return ends and token not in self._stops
 
 
 NUMBER = "number"
@@ -188,7 +193,7 @@ class _Clause:
 
     def _pass(self, token: str, at: int) -> None:
         words = self._words
-        if not words.stops(token):
+        if not words.stops(token) or self._begins_noun(token, at):
             self._run.append(token)
             return
         self._end_noun()
@@ -210,6 +215,13 @@ class _Clause:
             self._joined |= token != "and"
         elif token in words.prepositions:
             self._placed = True
+
+    def _begins_noun(self, token: str, at: int) -> bool:
+        """Whether a word in -ing or -ed belongs to the noun that follows: "the ironing board"."""
+        if self._run or not self._words.is_verbal(token):
+            return False
+        follows = at + 1 < len(self._tokens) and not self._words.stops(self._tokens[at + 1])
+        return follows and (bool(self._said) or self._tokens[at - 1] in self._words.determiners)
 
     def _end_noun(self) -> None:
         """Ends what is being read: a noun with what describes it, or what "is" says."""

@@ -43,7 +43,7 @@ _LOCALES = (
     "en", "en_US", "en_GB", "en_IE", "en_IN", "en_NZ", "en_PK", "en_KE", "en_NG", "de_DE", "fr_FR",
     "es_ES", "es_MX", "es_CO", "it_IT", "pt_BR", "nl_NL", "sv_SE", "no_NO", "da_DK", "fi_FI", "pl_PL",
     "cs_CZ", "sk_SK", "sl_SI", "hr_HR", "hu_HU", "ro_RO", "tr_TR", "az_AZ", "lt_LT", "lv_LV", "id_ID",
-    "yo_NG", "ig_NG", "zu_ZA",
+    "yo_NG", "ig_NG", "zu_ZA", "ja_JP",
 )  # fmt: skip
 _CAPITAL = r"[A-Z\u00c0-\u00de][\w\u2019'-]*[\w]"
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(_ENTITIES)})\]")
@@ -144,7 +144,8 @@ def listed_names() -> frozenset[str]:
     found: set[str] = set()
     for locale in _LOCALES:
         provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
-        for key in ("first_names", "first_names_male", "first_names_female"):
+        latin = "first_names" if locale != "ja_JP" else "first_romanized_names"
+        for key in (latin, f"{latin}_male", f"{latin}_female"):
             found.update(name for name in getattr(provider, key, ()) if len(name) > 2)
     return frozenset(name for name in found if " " not in name)
 

@@ -21,7 +21,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import planted_fresh, planted_more, planted_words, results_file
+from benchmarks import (
+    planted_again,
+    planted_fresh,
+    planted_more,
+    planted_words,
+    results_file,
+)
 from benchmarks.planted_rewrites import rewritten, with_articles
 from captioning.attributes import WORDS
 from captioning.inflections import plurals
@@ -67,9 +73,11 @@ EARLIER = [
 ]  # fmt: skip
 Half = Literal["first", "second"]
 CAPTIONS = 1000
+KNOWN = (planted_words, planted_more, planted_again)
 CLASSES: dict[Half, dict[str, str]] = {
-    "first": planted_words.CLASSES | planted_more.CLASSES, "second": planted_fresh.CLASSES,
-}  # fmt: skip
+    "first": {name: about for module in KNOWN for name, about in module.CLASSES.items()},
+    "second": planted_fresh.CLASSES,
+}
 _REASONS = {
     "exact duplicate": "exact duplicate",
     "near duplicate": "near duplicate",
@@ -349,7 +357,7 @@ class _Maker:
         kind = self._rng.choice(["short", "long", "loop"])
         clean = _said(self._pick("CLEAN"), says)
         if kind == "short":
-            return says["o"].title(), kind
+            return says["o"].title().split()[-1], kind
         if kind == "loop":
             return f"A {says['c']} {says['o']} " * self._rng.randint(4, 9), kind
         return " ".join(f"{clean[:-1]} with {thing}," for thing in planted_words.THINGS), kind
@@ -372,7 +380,7 @@ def half_of(name: str, half: Half) -> list[Any]:
     What stands in the rules word for word, "null" say, is not in the second.
     """
     if half == "first":
-        return [*getattr(planted_words, name, []), *getattr(planted_more, name)]
+        return [entry for module in KNOWN for entry in getattr(module, name, [])]
     entries = getattr(planted_fresh, name)
     return [entry for entry in entries if not (isinstance(entry, str) and in_rules(entry))]
 

@@ -51,9 +51,9 @@ NOTES = (
     "interval. A caption dropped for another reason than its own fault counts as missed, and for "
     "the other filter as wrongly dropped. The second half's words were written by the same hand as "
     "the rules, before the last change of them, and none of its misses was looked at meanwhile; what "
-    "a rule says word for word is left out. Other hands write other words: of 284 refusals and texts "
-    "of pages written to try rules that had passed the first half, 46% got by, and the rules were "
-    "widened with them. `earlier` has the second halves that were drawn before, from other words. "
+    "a rule says word for word is left out. Other hands write other words. `earlier` has the second "
+    "halves that were drawn before, each from other words: on unseen wordings patterns alone found "
+    "88% of the refusals and 80% of the texts of pages, so a small model reads them as well now. "
     "Embeddings are MiniLM's; given names are Faker's lists."
 )
 # Precision and recall, in percent, of those filters that were below 95% in one of them.
@@ -69,6 +69,12 @@ EARLIER = [
         "near duplicate": [98, 96], "refusal": [98, 94], "boilerplate": [92, 90],
         "off topic": [81, 100], "private": [98, 98], "impossible": [88, 92],
         "between captions": [100, 98], "length": [100, 100],
+    },
+    {
+        "rules": "widened with what was missed; again its misses were read and its words moved",
+        "near duplicate": [90, 90], "refusal": [100, 88], "boilerplate": [97, 80],
+        "off topic": [74, 97], "private": [98, 100], "impossible": [100, 92],
+        "between captions": [100, 90], "length": [100, 97],
     },
 ]  # fmt: skip
 Half = Literal["first", "second"]

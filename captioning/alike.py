@@ -50,6 +50,16 @@ class Alike:
 
     def near(self, one: Content, other: Content) -> bool:
         """Whether as many of the stems are shared, in any order, as the rules ask."""
+        both, of = self._shared(one, other)
+        return both >= self._threshold * of
+
+    def equal(self, one: Content, other: Content) -> bool:
+        """Whether all of the stems are shared, in any order."""
+        both, of = self._shared(one, other)
+        return both == of
+
+    def _shared(self, one: Content, other: Content) -> tuple[int, int]:
+        """How many stems two texts share, slips of the hand among them, and how many they have."""
         ours, theirs = Counter(one.stems), Counter(other.stems)
         shared = ours & theirs
         left, right = list((ours - shared).elements()), list((theirs - shared).elements())
@@ -59,7 +69,7 @@ class Alike:
             if like is not None:
                 right.remove(like)
                 both += 1
-        return both >= self._threshold * (ours.total() + theirs.total() - both)
+        return both, ours.total() + theirs.total() - both
 
     def _word(self, word: str) -> str:
         stem = _stem(_NUMBERS.get(word, word))

@@ -107,7 +107,7 @@ class _Clause:
         self._run: list[str] = []
         self._joined = self._uniform = self._negated = False
         self._determined = self._definite = self._predicate = self._placed = False
-        self._trails = False
+        self._trails = self._named = False
 
     def _take(self, at: int) -> int:
         """Reads what begins at a token; returns how many tokens that is."""
@@ -207,6 +207,7 @@ class _Clause:
             self._since = len(self._sentence.nouns)
             self._predicate, self._determined = True, False
         elif token in words.determiners:
+            self._named = self._predicate
             self._determined, self._predicate = True, False
             self._definite = token not in ("a", "an", "another", "some")
         elif token in words.negations:
@@ -246,7 +247,11 @@ class _Clause:
         if not self._said:
             return None
         if self._run:  # "of enormous size", "has a red colour"
-            return nouns[-1] if self._run[-1] in self._words.attributes and nouns else None
+            if self._run[-1] in self._words.attributes and nouns:
+                return nouns[-1]
+            subject = self._sentence.subject  # "the cat is a black cat"
+            again = self._named and subject is not None and subject.head == self._run[-1]
+            return subject if again else None
         if self._predicate:
             return self._sentence.subject
         if self._trails:  # "a cat, small and black"

@@ -46,6 +46,10 @@ _LOCALES = (
     "yo_NG", "ig_NG", "zu_ZA", "ja_JP",
 )  # fmt: skip
 _CAPITAL = r"[A-Z\u00c0-\u00de][\w\u2019'-]*[\w]"
+# A camera's date and time, which is no phone number: 20220311_091500, 2019-03-04 12.30.11.
+_STAMP = re.compile(
+    r"(?<!\d)(?:19|20)\d\d([-_.]?)[01]\d\1[0-3]\d(?:(?: at |[ _T-])\d\d[-.:]?\d\d[-.:]?\d\d)?(?!\d)"
+)
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(_ENTITIES)})\]")
 _CACHED = 1 << 14
 
@@ -83,7 +87,16 @@ class Detector:
         results = self._engine.analyze(text=text, language="en", score_threshold=_ENOUGH)
         ranks = {entity: rank for rank, entity in enumerate(_ENTITIES.values())}
         taken: list[Finding] = []
-        known = [result for result in results if result.entity_type in _KINDS]
+        stamps = [match.span() for match in _STAMP.finditer(text)]
+        known = [
+            result
+            for result in results
+            if result.entity_type in _KINDS
+            and not (
+                _KINDS[result.entity_type] == "phone"
+                and any(start < result.end and result.start < end for start, end in stamps)
+            )
+        ]
         for one in sorted(known, key=lambda r: (ranks[r.entity_type], r.start - r.end)):
             if all(one.end <= other.start or one.start >= other.end for other in taken):
                 taken.append(Finding(_KINDS[one.entity_type], one.start, one.end))

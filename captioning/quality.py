@@ -1,8 +1,8 @@
 """Rules that drop captions; every dropped caption keeps its reason.
 
 In this order, and the first that speaks is the reason: refused, boilerplate, length, language,
-exact and near duplicate, impossible, contradicts measured, repeated on many images, low confidence,
-off topic, voted down, contradicts the other captions of its image. What the words are is data: see
+exact and near duplicate, impossible, contradicts measured, repeated on many images, refused or
+boilerplate by a small model, low confidence, off topic, voted down, contradicts the other captions of its image. What the words are is data: see
 captioning/rules.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from captioning import no_caption
 from captioning.alike import Alike, Content
 from captioning.attributes import WORDS
 from captioning.caption_metrics import words
@@ -38,6 +39,7 @@ Vote = Callable[[list[Caption]], Sequence[float]]
 _QUOTED = re.compile(r"""(?<!\w)(?:"[^"]+"|'[^']+'|“[^”]+”|‘[^’]+’|«[^»]+»)(?!\w)""")
 # With no more words of its own than these, a quotation is what a text says.
 _FEW = 2
+_DUPLICATES = ("exact duplicate", "near duplicate")
 _CACHED = 1 << 12
 _BATCH = 256
 
@@ -140,6 +142,7 @@ class QualityFilter:
                 or self._duplicate(one, kept)
                 or next(iter(logical), None)
                 or self._boilerplate(one)
+                or self._no_caption(one)
                 or _low_confidence(caption, self._min_confidence)
             )
         return judged
@@ -149,7 +152,7 @@ class QualityFilter:
         self._drop_off_topic([one for image in block for one in image])
         self._drop_voted_down([one for image in block for one in image])
         for image in block:
-            self._drop_outvoted([one for one in image if one.reason is None])
+            self._drop_outvoted(image)
             for one in image:
                 if one.reason is None:
                     self.counts.kept += 1
@@ -172,20 +175,28 @@ class QualityFilter:
         foreign = self._languages.foreign(text)
         return None if foreign is None else f"language: {foreign}"
 
+    def _no_caption(self, one: _Judged) -> str | None:
+        """What a small model says of a text that names no class, in words that no pattern has."""
+        limit = self._rules.limits.no_caption.min_probability
+        if one.read.mentions.classes or limit > 1:
+            return None
+        kind = no_caption.shipped().kind(one.caption.text, limit)
+        if kind == "boilerplate":
+            return f"boilerplate: {one.caption.text[:60]}"
+        return None if kind is None else "refused"
+
     def _duplicate(self, one: _Judged, kept: list[_Judged]) -> str | None:
         if any(one.caption.text == other.caption.text for other in kept):
             return "exact duplicate"
-        alike = self._alike
         for other in kept:
-            if one.read.mentions != other.read.mentions and not one.read.adds_nothing_to(
-                other.read
-            ):
+            if one.read.says_otherwise(other.read):
                 continue
-            if alike.same(one.read.content, other.read.content) or (
-                one.read.adds_nothing_to(other.read)
+            same = self._alike.same(one.read.content, other.read.content)
+            if same or (
+                one.read.adds_nothing_to(other.read, self._alike)
                 and (
                     jaccard(one.caption.text, other.caption.text) >= self._near_duplicate_jaccard
-                    or alike.near(one.read.content, other.read.content)
+                    or self._alike.near(one.read.content, other.read.content)
                 )
             ):
                 return "near duplicate"
@@ -219,14 +230,20 @@ class QualityFilter:
             if score < self._rules.limits.vote.min_score:
                 one.reason = f"voted down: {score:.2f}"
 
-    def _drop_outvoted(self, kept: list[_Judged]) -> None:
-        """Where captions of one image exclude each other, those that fewer agree with go."""
-        said = [self._statements(one) for one in kept]
+    def _drop_outvoted(self, image: list[_Judged]) -> None:
+        """Where captions of one image exclude each other, those that fewer agree with go.
+
+        What says the same again is dropped, and is a voice nevertheless.
+        """
+        heard = [one for one in image if one.reason in (None, *_DUPLICATES)]
+        said = [self._statements(one) for one in heard]
         votes: dict[Statement, Counter[str]] = {}
         for statements in said:
             for statement, values in statements.items():
                 votes.setdefault(statement, Counter()).update(values)
-        for one, statements in zip(kept, said, strict=True):
+        for one, statements in zip(heard, said, strict=True):
+            if one.reason is not None:
+                continue
             found = [_outvoted(s, values, votes[s]) for s, values in statements.items()]
             reasons = [reason for reason in found if reason is not None]
             self.counts.violations.update({_rule(reason) for reason in reasons})
@@ -290,12 +307,21 @@ class _Read:
     facts: Facts
     content: Content
 
-    def adds_nothing_to(self, other: _Read) -> bool:
-        """Whether it names the same in the same order, and states nothing the other does not."""
-        return (
-            self.mentions.classes == other.mentions.classes
-            and set(self.mentions.words) <= set(other.mentions.words)
-            and self.facts.values.items() <= other.facts.values.items()
+    def says_otherwise(self, other: _Read) -> bool:
+        """Whether it names other classes, or states something of a thing that the other denies."""
+        ours, theirs = self.facts.values, other.facts.values
+        return self.mentions.classes != other.mentions.classes or any(
+            ours[statement] != theirs[statement] for statement in ours.keys() & theirs.keys()
+        )
+
+    def adds_nothing_to(self, other: _Read, alike: Alike) -> bool:
+        """Whether it names no other words, and states nothing new unless the words are the same.
+
+        Order changes what is read as a statement: "in the rain, a cat by a wall".
+        """
+        return set(self.mentions.words) <= set(other.mentions.words) and (
+            self.facts.values.items() <= other.facts.values.items()
+            or alike.equal(self.content, other.content)
         )
 
 

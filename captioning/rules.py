@@ -44,9 +44,12 @@ def shipped_refusals() -> Refusals:
 
 
 def rules_sha256(folder: Path | None = None) -> str:
-    """Returns the sha256 over the names and bytes of the four files that are read."""
+    """Returns the sha256 over the names and bytes of the files that are read.
+
+    The four of the rules, and the model of texts that are no caption.
+    """
     total = hashlib.sha256()
-    for name, path in sorted(_paths(folder).items()):
+    for name, path in sorted((_paths(folder) | {"no_caption": SHIPPED / "no_caption.npz"}).items()):
         total.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
@@ -130,6 +133,10 @@ class Duplicates(Section):
     spellings: dict[str, str] = pydantic.Field(default_factory=dict)
 
 
+class NoCaptions(Section):
+    min_probability: float = pydantic.Field(ge=0)
+
+
 class OffTopic(Section):
     min_similarity: float = pydantic.Field(ge=-1, le=1)
 
@@ -146,6 +153,7 @@ class Limits(Section):
     duplicates: Duplicates
     off_topic: OffTopic
     vote: Vote
+    no_caption: NoCaptions = NoCaptions(min_probability=0.7)
 
 
 class Group(Section):

@@ -58,6 +58,9 @@ def caption(text: str, dropped: str | None = None) -> Caption:
         ("Jordan River at dawn.", "Jordan River at dawn."),
         ("A Maria Statue In Wood And Stone", "A Maria Statue In Wood And Stone"),  # a headline
         ("Two cats in 2019, 30 x 40 cm.", "Two cats in 2019, 30 x 40 cm."),
+        ("CAM_20210203_101112", "CAM_20210203_101112"),
+        ("A cat, 2018-05-06 11.12.13.", "A cat, 2018-05-06 11.12.13."),
+        ("French bread and London buses.", "French bread and London buses."),
         ("A Boeing 747 on runway 2.", "A Boeing 747 on runway 2."),
         ("Maria (maria@example.org, 020 7946 0958)", "[name] ([email], [phone])"),
         ("", ""),

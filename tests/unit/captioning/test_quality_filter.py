@@ -62,7 +62,7 @@ def test_one_caption(text: str, reason: str | None) -> None:
         ("It is unclear what this is.", "refused"),
         ("The upload you sent is corrupted", "refused"),
         ("Bad Request: 400 bad request", "refused"),
-        ("Put your text here", "boilerplate: Put your text here"),
+        ("Insert description here", "boilerplate: Insert description"),
         ("Zoom in to see the full image", "boilerplate: Zoom in"),
         ("Slide 4 of 9", "boilerplate: Slide 4 of 9"),
         # As wide as that only where no class is named.
@@ -118,8 +118,10 @@ def test_a_near_duplicate_adds_nothing_and_a_swapped_word_is_none() -> None:
             caption("In the kitchn a small cat sits on a red chair.", "b"),
         ]
     )
-    # The green one shares 6 words that are no fillers of 8.
-    assert reasons == [None, "near duplicate", *[None] * 4, *["near duplicate"] * 2]
+    assert reasons[:5] == [None, "near duplicate", None, None, None]
+    # Duplicates are voices nevertheless.
+    assert reasons[5] == "contradicts other captions on colour: green, not red (chair)"
+    assert reasons[6:] == ["near duplicate", "near duplicate"]
 
 
 def test_the_order_of_reasons() -> None:

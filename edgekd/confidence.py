@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from edgekd.errors import EdgeKDError, closest
-from edgekd.metrics import softmax
+from edgekd.metrics import sigmoid, softmax
 
 ScoreName = Literal["probability", "max_logit", "energy"]
 SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
@@ -71,6 +71,38 @@ def fit_temperature(logits_NK: np.ndarray, targets_NK: np.ndarray) -> float:
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return 1 / float(np.sqrt(low * high))
+
+
+def fit_platt(logits_NK: np.ndarray, labels_NK: np.ndarray) -> tuple[float, float]:
+    """Returns (slope, offset) of which sigmoid(slope * logit + offset) fits labels of 0 and 1 best.
+
+    Platt scaling (Advances in Large Margin Classifiers, 1999) with his smoothed targets, one pair for
+    all classes, by damped Newton steps on a convex loss. Without both kinds of label, or where scores
+    that rise would say less, it is (1, 0).
+    """
+    z, shown = np.asarray(logits_NK, dtype=np.float64).ravel(), labels_NK.ravel() > 0
+    num_shown, num_not = int(shown.sum()), int((~shown).sum())
+    if not num_shown or not num_not:
+        return 1.0, 0.0
+    wanted = np.where(shown, (num_shown + 1) / (num_shown + 2), 1 / (num_not + 2))
+    inputs = np.stack([z, np.ones_like(z)])
+
+    def loss(values: np.ndarray) -> float:
+        total = values @ inputs
+        return float((np.logaddexp(0, total) - wanted * total).mean())
+
+    values = np.array([1.0, 0.0])
+    for _ in range(100):
+        said = sigmoid(values @ inputs)
+        gradient = inputs @ (said - wanted) / len(z)
+        hessian = (inputs * (said * (1 - said))) @ inputs.T / len(z) + 1e-9 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        while loss(values - step) > loss(values) and np.abs(step).max() > 1e-9:
+            step = step / 2
+        values = values - step
+        if np.abs(step).max() < 1e-7:
+            break
+    return (float(values[0]), float(values[1])) if values[0] > 0 else (1.0, 0.0)
 
 
 def from_json(settings: dict[str, Any]) -> Confidence:

@@ -11,6 +11,7 @@ import numpy as np
 import pydantic
 
 from edgekd import targets_file
+from edgekd.confidence import fit_platt
 from edgekd.config import Section
 from edgekd.errors import DataError, closest
 from edgekd.held_out import students_images
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 DISTILL_SCHEMA = 3
 BASELINE_SCHEMA = 3
 PRUNE_SCHEMA = 3
+MIN_LABELS_TO_CALIBRATE = 20
 
 
 class DistillConfig(Section):
@@ -190,6 +192,8 @@ def prune(
     recipe = _recipe(recovery, config.recovery_steps)
     salt = [config.model_dump(), parent.sha256]
     training = _run(pruned, "student_pruned", job.taught(), recipe, augment, salt)
+    if job.calibrate is not None:
+        job.calibrate(pruned)
     record = checkpoint.save(
         pruned,
         store.path("checkpoints", "student_pruned.safetensors"),
@@ -242,6 +246,9 @@ def load_student(store: RunStore, name: str) -> tuple[torch.nn.Module, StudentCh
 class _Job:
     """What every training of a stage shares; `evaluate` is None without tune labels.
 
+    `calibrate` changes a trained network's logits so that their sigmoid says how often tune images
+    show a class, and returns how; None where softmax's temperature is fitted later, or labels are few.
+
     `images` is the digest of the images it trains and tunes on, with their labels.
     """
 
@@ -254,6 +261,7 @@ class _Job:
     progress: Progress
     images: str
     has_views: bool = False
+    calibrate: Callable[[torch.nn.Module], dict[str, float]] | None = None
 
     def only(self, wanted_N: np.ndarray) -> _Job:
         return replace(self, data=self.data.only(np.flatnonzero(wanted_N)))
@@ -275,14 +283,14 @@ def _job(
     from edgekd import metrics
     from students.data import TrainingData, image_cache
     from students.evaluate import logits_of
-    from students.models import default_preprocess
+    from students.models import default_preprocess, scale_logits
 
     preprocess = default_preprocess(config.image_size)
     train = students_images(manifest)
     pixels = image_cache(train, folder, preprocess, store, progress)
     targets = targets_file.Targets(store.path("targets", "targets.npz"))
     rows = np.array([targets.row_of[item.id] for item in train])
-    truth = manifest.task.truth
+    truth, multilabel = manifest.task.truth, manifest.task.multilabel
     labels = truth([item.label for item in train])
     data = TrainingData(pixels, targets.probs().only(rows), targets.array("weight")[rows], labels)
     tune = [item for item in manifest.of("tune") if item.label is not None]
@@ -292,16 +300,26 @@ def _job(
         return job
     tune_pixels = image_cache(tune, folder, preprocess, store, progress)
     tune_labels = truth([item.label for item in tune])
-    probabilities = metrics.sigmoid if manifest.task.multilabel else metrics.softmax
 
     def evaluate(network: torch.nn.Module) -> dict[str, float]:
-        probs = probabilities(logits_of(network, tune_pixels, preprocess))
+        logits = logits_of(network, tune_pixels, preprocess)
+        if multilabel:  # as the network is calibrated when it is done
+            slope, offset = fit_platt(logits, tune_labels)
+            probs = metrics.sigmoid(slope * logits + offset)
+        else:
+            probs = metrics.softmax(logits)
         return {
             "accuracy": metrics.accuracy(probs, tune_labels),
             "nll": metrics.negative_log_likelihood(probs, tune_labels),
         }
 
-    return replace(job, evaluate=evaluate)
+    def calibrate(network: torch.nn.Module) -> dict[str, float]:
+        slope, offset = fit_platt(logits_of(network, tune_pixels, preprocess), tune_labels)
+        scale_logits(network, slope, offset)
+        return {"slope": slope, "offset": offset}
+
+    few = len(tune) < MIN_LABELS_TO_CALIBRATE
+    return replace(job, evaluate=evaluate, calibrate=calibrate if multilabel and not few else None)
 
 
 def _fit(name: str, job: _Job, recipe: Recipe) -> tuple[list[Path], dict[str, Any]]:
@@ -329,6 +347,7 @@ def _fit(name: str, job: _Job, recipe: Recipe) -> tuple[list[Path], dict[str, An
     network, training = trained[best]
     if steps < recipe.steps:
         network, training = train_fresh(*candidates[best], recipe.steps)
+    calibration = None if job.calibrate is None else job.calibrate(network)
     record = checkpoint.save(
         network,
         job.store.path("checkpoints", f"{name}.safetensors"),
@@ -339,7 +358,7 @@ def _fit(name: str, job: _Job, recipe: Recipe) -> tuple[list[Path], dict[str, An
     )
     _remove_states(job.store, name)
     lr, augment = candidates[best]
-    chosen = {
+    chosen: dict[str, Any] = {
         "lr": lr,
         "augment": augment.model_dump(),
         "candidates": [
@@ -348,7 +367,7 @@ def _fit(name: str, job: _Job, recipe: Recipe) -> tuple[list[Path], dict[str, An
         ],
         "images": len(job.data.labels),
         "weights": _initial_weights(config),
-    }
+    } | ({} if calibration is None else {"calibration": calibration})
     return _outputs(job.store, record), _summary(record, training, chosen)
 
 

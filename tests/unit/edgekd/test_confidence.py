@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekd import confidence, metrics
 from edgekd.confidence import Confidence, from_json, scores
 from edgekd.errors import EdgeKDError
 
@@ -71,3 +72,25 @@ def test_what_it_may_not_say(settings: dict[str, Any], message: str) -> None:
         from_json(settings)
     assert str(caught.value).startswith("preprocess.json: ")
     assert message in str(caught.value)
+
+
+def test_platt_scaling_finds_slope_and_offset_again() -> None:
+    """Against scikit-learn without a penalty, on labels drawn from sigmoid(2 z - 1)."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3))
+    labels = (rng.random(logits.shape) < metrics.sigmoid(2 * logits - 1)).astype(np.int8)
+    slope, offset = confidence.fit_platt(logits, labels)
+    reference = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), labels.ravel())
+    assert slope == pytest.approx(reference.coef_[0, 0], rel=1e-2)
+    assert offset == pytest.approx(reference.intercept_[0], rel=1e-2)
+
+
+def test_platt_scaling_of_what_it_cannot_fit_changes_nothing() -> None:
+    logits = np.array([[3.0, -3.0], [2.0, -4.0]])
+    assert confidence.fit_platt(logits, np.zeros((2, 2))) == (1.0, 0.0)
+    assert confidence.fit_platt(logits, np.array([[0, 1], [0, 1]])) == (1.0, 0.0)  # upside down
+    slope, offset = confidence.fit_platt(logits, np.array([[1, 0], [1, 0]]))  # apart: stays finite
+    assert 0 < slope < 10
+    assert abs(offset) < 10

@@ -103,8 +103,8 @@ def test_listings_say_what_there_is(tmp_path: Path) -> None:
     assert [row["architecture"].strip() for row in students] == list(STUDENTS)
     stages = [row["stage"] for row in printing.listing("stages", tmp_path)]
     assert stages == [
-        "validate", "faces", "caption", "filter", "audit", "targets", "views", "distill", "baseline",
-        "prune", "export",
+        "validate", "faces", "caption", "filter", "audit", "sweep", "targets", "views", "distill",
+        "baseline", "prune", "export",
         "quantize", "evaluate", "check", "bench", "bundle", "report",
     ]  # fmt: skip
 

@@ -108,9 +108,9 @@ def test_targets_say_the_warnings_of_their_balance() -> None:
         "split": "test",
         "note": "n",
     }
-    assert report_sections._targets(targets).paragraphs == ["n"]
+    assert report_sections._targets(targets, multilabel=False).paragraphs == ["n"]
     balance = {"warnings": ["dog: twice as often as on tune"], "classes": {"ratios": []}}
-    section = report_sections._targets(targets | {"balance": balance})
+    section = report_sections._targets(targets | {"balance": balance}, multilabel=False)
     assert section.paragraphs == ["n", "dog: twice as often as on tune"]
 
 

@@ -13,13 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from edgekd import runtimes
 from edgekd.errors import EdgeKDError
 from edgekd.extras import require
 from edgekd.store import atomic_path, scratch_folder, write_bytes
 
 
-def quantize_tflite(source: Path, target: Path, calibration_NHWC: np.ndarray) -> None:
+def quantize_tflite(
+    source: Path, target: Path, calibration_NHWC: np.ndarray, whole_output: bool = False
+) -> None:
     """Writes `target`: weights and activations int8 (recipe static_wi8_ai8).
+
+    The quantizer takes the range of a tensor for the average of the images' ranges. With `whole_output`
+    that of the logits is the widest instead: they must not stop short of a threshold.
 
     Raises:
         EdgeKDError: the quantizer refuses the file.
@@ -32,6 +38,8 @@ def quantize_tflite(source: Path, target: Path, calibration_NHWC: np.ndarray) ->
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             calibrated = quantizer.calibrate({signature: samples}, num_threads=2)
+            if whole_output:
+                _widen_output(calibrated, source, calibration_NHWC)
             result = quantizer.quantize(calibrated)
     except (ValueError, RuntimeError) as error:
         raise EdgeKDError(f"{source.name}: cannot be quantized ({error})") from error
@@ -39,8 +47,24 @@ def quantize_tflite(source: Path, target: Path, calibration_NHWC: np.ndarray) ->
     write_bytes(target, result.quantized_model)
 
 
-def quantize_onnx(source: Path, target: Path, calibration_NHWC: np.ndarray) -> None:
-    """Writes `target`: QDQ int8, weights per channel, activations by min and max.
+def _widen_output(
+    calibrated: dict[str, dict[str, Any]], source: Path, calibration_NHWC: np.ndarray
+) -> None:
+    """Sets the range of the file's output to all that it says of the calibration images."""
+    runner = runtimes.load(source)
+    name = runner.outputs[0].name
+    if name not in calibrated:
+        raise EdgeKDError(f"{source.name}: its output '{name}' was not calibrated")
+    logits = np.concatenate([runtimes.predict_logits(runner, x[None]) for x in calibration_NHWC])
+    for key, value in (("min", logits.min()), ("max", logits.max())):
+        calibrated[name][key] = np.full_like(calibrated[name][key], value)
+
+
+def quantize_onnx(
+    source: Path, target: Path, calibration_NHWC: np.ndarray, whole_output: bool = False
+) -> None:
+    """Writes `target`: QDQ int8, weights per channel, activations by min and max: `whole_output` is
+    so in any case.
 
     Activations unsigned: signed ones cost 1 to 2 points more of the demo's accuracy.
 

@@ -150,7 +150,8 @@ def quantize(
         images = calibration_inputs(chosen, folder, preprocess[model])
         for record in (record for record in exported if record.model == model):
             path = store.path("exports", f"{model}.int8.{record.format}")
-            quantizers[record.format](store.path(record.path), path, images)
+            source = store.path(record.path)
+            quantizers[record.format](source, path, images, manifest.task.multilabel)
             made = _file_facts(path, store)
             quantized.append(replace(record, precision="int8", **made))
             progress(len(quantized), len(exported), path.name)

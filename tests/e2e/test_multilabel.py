@@ -85,6 +85,14 @@ def test_the_report_has_each_class_and_no_confusions(several: Finished) -> None:
         assert "Mean average precision" in text
 
 
+def test_int8_logits_reach_as_far_as_those_of_the_float_file(several: Finished) -> None:
+    """A range that is the average of the images' would stop them short of the threshold."""
+    logits = np.load(several.folder / "exports/logits.npz")
+    for model in ("student", "student_pruned", "labels_alone"):
+        exact, rounded = (logits[f"{model}.{kind}.tflite/test"] for kind in ("fp32", "int8"))
+        assert rounded.max() > exact.max() - 0.25 * np.ptp(exact)
+
+
 def test_the_bundle_answers_with_all_that_it_sees(several: Finished, tmp_path: Path) -> None:
     bundle = several.folder / "bundle.zip"
     assert verify_bundle(bundle) == []

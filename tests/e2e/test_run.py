@@ -346,7 +346,7 @@ def test_a_stop_in_the_middle_says_how_to_go_on_and_the_next_run_does(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
     try:
-        wait_for(lambda: any(run.glob("captions/blocks-*/*.npz")), running)
+        wait_for(lambda: any(run.glob("captions/blocks-*/[!.]*.npz")), running)
         running.send_signal(number)
         _, stderr = running.communicate(timeout=60)
     finally:
@@ -357,7 +357,7 @@ def test_a_stop_in_the_middle_says_how_to_go_on_and_the_next_run_does(
     )
     assert "Traceback" not in stderr
     assert events(run)[-1]["event"] == "run stopped"
-    blocks = {path: path.stat().st_mtime_ns for path in run.glob("captions/blocks-*/*.npz")}
+    blocks = {path: path.stat().st_mtime_ns for path in run.glob("captions/blocks-*/[!.]*.npz")}
     assert blocks
     assert not (run / "captions/raw.parquet").exists()
     again = edgekd("run", config, "--until", "caption")

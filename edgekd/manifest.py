@@ -545,11 +545,10 @@ def _fill_empty(
         for split, share in _shares(fractions):
             if count * share < 0.5 or (label, split) in present:
                 continue
-            spare = [pair for pair in sets if _can_spare(pair[1], of_class)]
-            if spare:
-                members = min(spare, key=lambda pair: pair[0])[1]
-                _move(members, split)
-                present |= {(shown, split) for draft in members for shown in draft.shows}
+            in_turn = (members for _, members in sorted(sets, key=lambda pair: pair[0]))
+            spare = next((each for each in in_turn if _can_spare(each, of_class)), [])
+            _move(spare, split)
+            present |= {(shown, split) for draft in spare for shown in draft.shows}
 
 
 def _can_spare(

@@ -60,11 +60,8 @@ def _widen_output(
         calibrated[name][key] = np.full_like(calibrated[name][key], value)
 
 
-def quantize_onnx(
-    source: Path, target: Path, calibration_NHWC: np.ndarray, whole_output: bool = False
-) -> None:
-    """Writes `target`: QDQ int8, weights per channel, activations by min and max: `whole_output` is
-    so in any case.
+def quantize_onnx(source: Path, target: Path, calibration_NHWC: np.ndarray) -> None:
+    """Writes `target`: QDQ int8, weights per channel, activations by min and max.
 
     Activations unsigned: signed ones cost 1 to 2 points more of the demo's accuracy.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -143,15 +144,18 @@ def quantize(
     from export.calibration import calibration_inputs, calibration_items
     from export.quantize import quantize_onnx, quantize_tflite
 
-    quantizers = {"tflite": quantize_tflite, "onnx": quantize_onnx}
+    to_tflite = partial(quantize_tflite, whole_output=manifest.task.multilabel)
+    quantizers: dict[str, Callable[[Path, Path, np.ndarray], None]] = {
+        "tflite": to_tflite,
+        "onnx": quantize_onnx,
+    }
     chosen = calibration_items(manifest.of("train"), config.calibration_images)
     quantized: list[ExportedModel] = []
     for model in dict.fromkeys(record.model for record in exported):
         images = calibration_inputs(chosen, folder, preprocess[model])
         for record in (record for record in exported if record.model == model):
             path = store.path("exports", f"{model}.int8.{record.format}")
-            source = store.path(record.path)
-            quantizers[record.format](source, path, images, manifest.task.multilabel)
+            quantizers[record.format](store.path(record.path), path, images)
             made = _file_facts(path, store)
             quantized.append(replace(record, precision="int8", **made))
             progress(len(quantized), len(exported), path.name)

@@ -18,7 +18,7 @@ from edgekd import __version__, confidence_words, machine, metrics, store, targe
 from edgekd.manifest import Manifest
 from edgekd.preprocess import open_image
 from edgekd.records import BenchmarkResult, ExportedModel, Item, ReportRow, Share, to_dict
-from edgekd.run_folders import digest_of_test
+from edgekd.run_folders import digest_of_manifest
 
 _THUMBNAIL = 96
 
@@ -56,7 +56,7 @@ def report(facts: Facts, chosen: ExportedModel, costs: list[dict[str, Any]]) -> 
                 "licence": facts.config["data"]["licence"],
             },
             "labels": facts.manifest.counts(),
-            "test_digest": _test_digest(facts.manifest),
+            "test_digest": digest_of_manifest(facts.manifest),
             "headline": _headline(facts, chosen, teacher),
             "rows": rows,
             "teacher": teacher,
@@ -90,15 +90,6 @@ def load(folder: Path) -> dict[str, Any]:
     from edgekd import report as reports
 
     return reports.load(folder)
-
-
-def _test_digest(manifest: Manifest) -> str:
-    """Tells whether another run was tested on the same images with the same labels."""
-    return digest_of_test(
-        (item.id, manifest.task.named(item.label))
-        for item in manifest.of("test")
-        if item.label is not None
-    )
 
 
 def test_image(manifest: Manifest) -> Item:

@@ -239,11 +239,7 @@ def _test_digest_of_manifest(path: Path) -> str | None:
         manifest = manifests.load(path)
     except EdgeKDError:  # of another schema version: then it is unknown
         return None
-    return run_folders.digest_of_test(
-        (item.id, manifest.task.named(item.label))
-        for item in manifest.of("test")
-        if item.label is not None
-    )
+    return run_folders.digest_of_manifest(manifest)
 
 
 def _warnings(runs: list[dict[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -16,6 +16,9 @@ from edgekd import report as reports
 from edgekd.errors import EdgeKDError, UsageError
 from edgekd.report_format import without_nan
 from edgekd.store import RunStore, digest, read_json
+
+if TYPE_CHECKING:  # it reads images, and listing runs needs none
+    from edgekd.manifest import Manifest
 
 _SIGNS = ("report.json", "config.yaml", "events.jsonl", "stages")
 
@@ -70,6 +73,15 @@ def existing(folder: Path) -> Path:
 def digest_of_test(images: Iterable[tuple[str, str]]) -> str:
     """Returns the digest of test images by (id, class name), whatever their order."""
     return digest(sorted(images))
+
+
+def digest_of_manifest(manifest: Manifest) -> str:
+    """Returns `digest_of_test` of a manifest: other runs have it with the same images and labels."""
+    return digest_of_test(
+        (item.id, manifest.task.named(item.label))
+        for item in manifest.of("test")
+        if item.label is not None
+    )
 
 
 def _from_report(report: dict[str, Any]) -> dict[str, Any]:

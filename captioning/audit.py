@@ -31,7 +31,7 @@ from edgekd.manifest import Manifest
 from edgekd.metrics import share, unit
 from edgekd.progress import Progress
 from edgekd.records import Caption, Item
-from edgekd.store import RunStore, atomic_path
+from edgekd.store import RunStore
 
 AUDIT_SCHEMA = 1
 FOLDER = "audit"
@@ -227,10 +227,8 @@ def _seen(
     teacher = ComposedTeacher(config, Brief(manifest.task, 1, (1.0,), 0, Path()))
     files = Files(store.path(FOLDER))
     sample = Manifest(manifest.task, items)
-    seen = looking.look_at_all(teacher, sample, folder, files, _BLOCK_SIZE, False, progress)
-    features_ND = seen.arrays["features"]
-    with atomic_path(files.arrays) as temporary:
-        ids = [item.id for item in items]
-        np.savez(temporary, ids=ids, settings=seen.settings, features=features_ND)
+    features_ND, seen = looking.look_and_keep(
+        teacher, sample, folder, files, _BLOCK_SIZE, "features", progress
+    )
     store.scratch(files.blocks(seen.settings))
     return files.arrays, features_ND, seen.num_new

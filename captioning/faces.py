@@ -99,13 +99,9 @@ def count_faces(
 
             workers = stack.enter_context(Workers(config.workers, config.ray_address))
             hands = workers.hands(FaceCounter)
-        seen = looking.look_at_all(
-            counter, manifest, folder, files, config.block_size, False, progress, hands
+        counts_N, seen = looking.look_and_keep(
+            counter, manifest, folder, files, config.block_size, "faces", progress, hands
         )
-    counts_N = seen.arrays["faces"]
-    with atomic_path(files.arrays) as temporary:
-        ids = list(manifest.ids)
-        np.savez(temporary, ids=ids, settings=seen.settings, faces=counts_N)
     store.scratch(files.blocks(seen.settings))
     table = files.folder / "faces.csv"
     _write_table(table, manifest.items, counts_N)

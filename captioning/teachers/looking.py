@@ -195,6 +195,27 @@ def look_at_all(
     return Seen(joined(before, was_N, new, zeros), len(new_items), settings)
 
 
+def look_and_keep(
+    looker: Teacher,
+    manifest: Manifest,
+    folder: Path,
+    files: Files,
+    block_size: int,
+    name: str,
+    progress: Progress,
+    hands: Hands | None = None,
+) -> tuple[np.ndarray, Seen]:
+    """Returns one array of what is seen in all items, once it is kept in `files.arrays`.
+
+    For who only looks: nothing is said and nothing concluded.
+    """
+    seen = look_at_all(looker, manifest, folder, files, block_size, False, progress, hands)
+    found = seen.arrays[name]
+    with atomic_path(files.arrays) as temporary:
+        np.savez(temporary, ids=list(manifest.ids), settings=seen.settings, **{name: found})  # type: ignore[arg-type]
+    return found, seen
+
+
 def blocks_of(items: Part, folder: Path, block_size: int) -> list[Block]:
     """Returns the blocks of items; where one lies depends on what is in it alone."""
     parts = [items[start : start + block_size] for start in range(0, len(items), block_size)]

@@ -286,13 +286,11 @@ def temperatures_said(manifest: Manifest, store: RunStore) -> set[float]:
     """Returns the temperatures of the captions that were kept of training images."""
     from captioning import captions as captions_io
 
-    train = {
-        item_id
-        for item_id, split in zip(manifest.ids, manifest.column("split"), strict=True)
-        if split == "train"
-    }
+    row_of = Rows(manifest.ids, zeros_in(store.path("targets")))
+    is_train = manifest.is_of("train")
     captions = captions_io.load(store.path("captions.parquet"))
-    return {c.temperature for c in captions if c.dropped is None and c.item_id in train}
+    kept = ((c, row_of.get(c.item_id)) for c in captions if c.dropped is None)
+    return {c.temperature for c, row in kept if row is not None and is_train[row]}
 
 
 def described(

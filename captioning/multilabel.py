@@ -9,10 +9,9 @@ N items, K classes, T teachers, M tune items. Labels are rows of 0 and 1 [K].
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import partial
 
 import numpy as np
 
@@ -25,10 +24,12 @@ from captioning.soft_targets import (
     abstaining_as_zero,
     as_shares,
     best_heard,
+    of_heard,
     overlaps,
+    read_trust,
 )
 from edgekd.mapped import Zeros, blocks, by_rows
-from edgekd.metrics import negative_log_likelihood, sigmoid, softmax
+from edgekd.metrics import logit, negative_log_likelihood, sigmoid, softmax
 
 # What is added to how often a class was named and was not: one caption of three leaves room.
 _SMOOTHING = 0.25
@@ -61,18 +62,8 @@ def fit(
     A source is as reliable as the classes are right that it names on tune.
     """
     by_labels = len(tune) >= MIN_LABELS_TO_FIT
-    sums: dict[Source, float] = defaultdict(float)
-    numbers: dict[Source, int] = defaultdict(int)
-    of_tune: list[Statement] = []
-    for row, group in groupby(statements, key=lambda statement: statement.row):
-        of_item = list(group)
-        found = _hits(of_item, tune) if by_labels else overlaps(of_item)
-        for source, values in found.items():
-            sums[source] += sum(values)
-            numbers[source] += len(values)
-        if row in tune:
-            of_tune += of_item
-    reliability = {source: (sums[source] + 1) / (numbers[source] + 2) for source in sums}
+    judged = partial(_hits, labels=tune) if by_labels else overlaps
+    reliability, of_tune = read_trust(statements, judged, tune)
     heard = None if hear is None else frozenset(filter(hear, reliability))
     model = CaptionModel(reliability, heard=heard)
     if not by_labels:
@@ -98,9 +89,7 @@ def caption_targets(
     total = zeros(num_items, np.float32)
     counts = zeros(num_items, np.int32)
     words = zeros((num_items, len(WORDS)), np.float32)
-    for statement in statements:
-        if model.heard is not None and statement.source not in model.heard:
-            continue
+    for statement in of_heard(statements, model.heard):
         trust = model.reliability.get(statement.source, 0.5)
         named[statement.row] += trust * _said(statement, num_classes)
         total[statement.row] += trust
@@ -150,8 +139,7 @@ def log_odds(logits_NK: np.ndarray) -> np.ndarray:
 
     Rows that are not finite stay so.
     """
-    probs = softmax(np.nan_to_num(logits_NK)).clip(1e-6, 1 - 1e-6)
-    odds = np.log(probs) - np.log1p(-probs)
+    odds = logit(softmax(np.nan_to_num(logits_NK)))
     odds[~np.isfinite(logits_NK).all(axis=1)] = np.nan
     return odds.astype(np.float32)
 
@@ -192,11 +180,10 @@ def _fitted(
     spoke = found.counts_N[rows] > 0
     if not spoke.any():
         return plain, float("inf")
-    probs = found.probs_NK[rows].astype(np.float64).clip(1e-6, 1 - 1e-6)
-    odds_MK = np.log(probs) - np.log1p(-probs)
+    odds_MK = logit(found.probs_NK[rows])
     (slope,), offset = _logistic(odds_MK[None, spoke], labels[spoke])
     model = replace(model, slope=float(slope), offset=offset)
-    probs[spoke] = sigmoid(slope * odds_MK[spoke] + offset)
+    probs = sigmoid(np.where(spoke[:, None], slope * odds_MK + offset, odds_MK))
     return model, negative_log_likelihood(probs, labels)
 
 

@@ -11,7 +11,7 @@ N items, K classes, A attribute words.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -94,27 +94,20 @@ def fit(
 ) -> CaptionModel:
     """Returns the caption model; `given` and `tune` map rows to labels, either may be empty.
 
-    `hear` says whose captions count. With `choose`, only those teachers and temperatures are heard whose captions together have the
-    highest likelihood on tune, where there are labels enough to say. Only the statements on tune are
-    kept in memory. Those of one item must stand together.
+    `hear` says whose captions count. With `choose`, only those teachers and temperatures are heard
+    whose captions together have the highest likelihood on tune, where there are labels enough to say.
+    Only the statements on tune are kept in memory. Those of one item must stand together.
     """
     by_labels = len(tune) >= MIN_LABELS_TO_FIT
-    sums: dict[Source, float] = defaultdict(float)
-    numbers: dict[Source, int] = defaultdict(int)
     words_AK = np.zeros((len(WORDS), num_classes))
-    of_tune: list[Statement] = []
-    for row, group in groupby(statements, key=lambda statement: statement.row):
-        of_item = list(group)
-        found = _hits(of_item, tune) if by_labels else overlaps(of_item)
-        for source, values in found.items():
-            sums[source] += sum(values)
-            numbers[source] += len(values)
-        if row in given:
-            for statement in of_item:
-                words_AK[list(statement.mentions.words), given[row]] += 1
-        if row in tune:
-            of_tune += of_item
-    reliability = {source: (sums[source] + 1) / (numbers[source] + 2) for source in sums}
+
+    def judged(of_item: list[Statement]) -> dict[Source, list[float]]:
+        for statement in of_item:
+            if statement.row in given:
+                words_AK[list(statement.mentions.words), given[statement.row]] += 1
+        return _hits(of_item, tune) if by_labels else overlaps(of_item)
+
+    reliability, of_tune = read_trust(statements, judged, tune)
     heard = None if hear is None else frozenset(filter(hear, reliability))
     model = CaptionModel(reliability, _word_evidence(words_AK), 0.0, heard)
     if not by_labels:
@@ -131,6 +124,36 @@ def fit(
     return replace(model, attribute_weight=_attribute_weight(model, of_tune, tune, num_classes))
 
 
+def read_trust(
+    statements: Iterable[Statement],
+    judged: Callable[[list[Statement]], dict[Source, list[float]]],
+    tune: Container[int],
+) -> tuple[dict[Source, float], list[Statement]]:
+    """Returns how reliable each source is, and the statements on tune.
+
+    `judged` says of the statements of one item how good each source's are, 0 to 1; a source's
+    reliability is their mean, of one more that is good and one that is not.
+    """
+    sums: dict[Source, float] = defaultdict(float)
+    numbers: dict[Source, int] = defaultdict(int)
+    of_tune: list[Statement] = []
+    for row, group in groupby(statements, key=lambda statement: statement.row):
+        of_item = list(group)
+        for source, values in judged(of_item).items():
+            sums[source] += sum(values)
+            numbers[source] += len(values)
+        if row in tune:
+            of_tune += of_item
+    return {source: (sums[source] + 1) / (numbers[source] + 2) for source in sums}, of_tune
+
+
+def of_heard(
+    statements: Iterable[Statement], heard: frozenset[Source] | None
+) -> Iterator[Statement]:
+    """Yields the statements of the sources that count; None is all."""
+    return (each for each in statements if heard is None or each.source in heard)
+
+
 def caption_targets(
     statements: Iterable[Statement],
     model: CaptionModel,
@@ -142,9 +165,7 @@ def caption_targets(
     probs = zeros((num_items, num_classes), np.float32)
     counts = zeros(num_items, np.int32)
     words = zeros((num_items, len(WORDS)), np.float32)
-    for statement in statements:
-        if model.heard is not None and statement.source not in model.heard:
-            continue
+    for statement in of_heard(statements, model.heard):
         probs[statement.row] += _distribution(statement, model, num_classes)
         counts[statement.row] += 1
         words[statement.row, list(statement.mentions.words)] += 1

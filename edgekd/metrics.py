@@ -25,6 +25,12 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64))))
 
 
+def logit(probs: np.ndarray) -> np.ndarray:
+    """Returns the log odds of probabilities, float64 of the same shape; these are kept 1e-6 from 0 and 1."""
+    inside = np.asarray(probs, dtype=np.float64).clip(1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
 def right(scores_NK: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> np.ndarray:
     """Returns bool [N]: whether the largest score is the label's [N].
 

@@ -27,6 +27,7 @@ from edgekd.errors import WeightsError
 from edgekd.machine import best_device
 from edgekd.manifest import Manifest
 from edgekd.mapped import Zeros, blocks, by_rows
+from edgekd.metrics import logit
 from edgekd.preprocess import from_json
 from edgekd.records import Item, Preprocess
 from edgekd.store import digest, file_sha256
@@ -144,7 +145,7 @@ class ClassifierTeacher:
         outputs, zeros = observed["outputs"], self._brief.zeros
         # A file may put out probabilities, which all lie between 0 and 1.
         if independent and outputs.min(initial=0) >= 0 and outputs.max(initial=0) <= 1:
-            outputs = by_rows(_log_odds, outputs, zeros=zeros, dtype=np.float64)
+            outputs = by_rows(logit, outputs, zeros=zeros, dtype=np.float64)
         logits, dropped = _in_blocks(mapping, outputs, floor, temperature, zeros)
         if independent:  # a class it does not know gets its even share, as in `ClassMapping.logits`
             logits[:, mapping.missing] = -np.log(max(mapping.num_classes - 1, 1))
@@ -313,11 +314,6 @@ def _in_blocks(
         logits[part] = mapping.logits(outputs, temperature)
         dropped[part] = mapping.dropped_mass(outputs)
     return logits, dropped
-
-
-def _log_odds(probs_nC: np.ndarray) -> np.ndarray:
-    probs = probs_nC.astype(np.float64).clip(1e-6, 1 - 1e-6)
-    return np.asarray(np.log(probs) - np.log1p(-probs))
 
 
 def _as_logits(outputs_NC: np.ndarray, least_probability: float | None) -> np.ndarray:

@@ -20,11 +20,11 @@ from edgekd.metrics import negative_log_likelihood, softmax
 # Mean vectors of names are far longer than this. In int8 a shorter one would round to zero, which
 # LiteRT refuses to divide by.
 MIN_NORM = 0.05
-_C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-_PROBE_WEIGHTS = tuple(np.geomspace(0.1, 4.0, 33))
+C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+PROBE_WEIGHTS = tuple(np.geomspace(0.1, 4.0, 33))
 _NAMES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 _NAMES_GAIN = 0.01
-_MIN_LABELS_TO_FIT = 20
+MIN_LABELS_TO_FIT = 20
 # Training images that means and prototypes are taken of: more would not move them.
 MOST_TO_FIT = 20_000
 
@@ -171,13 +171,13 @@ def fit(
                 f"{note}. Label at least 2 training images of every class, or set it to true"
             )
         return ComposedHead(None, None, 0.0, names, 1.0, {"probe": note, "names": "used"})
-    use_tune = len(tune[0]) >= _MIN_LABELS_TO_FIT
+    use_tune = len(tune[0]) >= MIN_LABELS_TO_FIT
     held_rows, held_labels = tune if use_tune else given
     held_by_c = {
         c: _on_tune(features_ND, given, held_rows, c, seed)
         if use_tune
         else _out_of_fold(features_ND, given, c, num_classes, seed)
-        for c in _C_GRID
+        for c in C_GRID
     }
     c = min(held_by_c, key=lambda c: _calibrated_nll(held_by_c[c], held_labels))
     coef, intercept = _probe(features_ND[rows], labels, c, seed)
@@ -250,7 +250,7 @@ def _out_of_fold(
 
 
 def _calibrated_nll(logits: np.ndarray, labels: np.ndarray) -> float:
-    return min(negative_log_likelihood(softmax(w * logits), labels) for w in _PROBE_WEIGHTS)
+    return min(negative_log_likelihood(softmax(w * logits), labels) for w in PROBE_WEIGHTS)
 
 
 def _weights(
@@ -267,7 +267,7 @@ def _weights(
         return min(
             (negative_log_likelihood(softmax(w * probe + v * extra), labels), float(w), v)
             for v in names_weights
-            for w in _PROBE_WEIGHTS
+            for w in PROBE_WEIGHTS
         )
 
     alone, together = best((0.0,)), best(_NAMES_WEIGHTS if names is not None else (0.0,))

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from captioning.teachers.composed import ComposedHead, NamedHead
+from captioning.teachers.composed import (
+    C_GRID,
+    MIN_LABELS_TO_FIT,
+    PROBE_WEIGHTS,
+    ComposedHead,
+    NamedHead,
+)
 from edgekd.errors import DataError
 from edgekd.metrics import negative_log_likelihood, sigmoid
 
-_C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-_WEIGHTS = tuple(np.geomspace(0.1, 4.0, 33))
-_MIN_LABELS_TO_FIT = 20
 _NUM_FOLDS = 5
 
 
@@ -55,20 +58,20 @@ def fit(
             )
         return ComposedHead(None, None, 0.0, names, 1.0, {"probe": note, "names": "used"})
     features = features_ND[rows].astype(np.float32)
-    use_tune = len(tune[0]) >= _MIN_LABELS_TO_FIT
+    use_tune = len(tune[0]) >= MIN_LABELS_TO_FIT
     held_labels = tune[1] if use_tune else labels
     held_features = features_ND[tune[0]].astype(np.float32) if use_tune else None
     held_by_c = {
         c: _applied(_probe(features, labels, c, seed), held_features)
         if held_features is not None
         else _out_of_fold(features, labels, c, seed)
-        for c in _C_GRID
+        for c in C_GRID
     }
 
     def loss(c: float, weight: float) -> float:
         return negative_log_likelihood(sigmoid(weight * held_by_c[c]), held_labels)
 
-    c, weight = min(((c, w) for c in _C_GRID for w in _WEIGHTS), key=lambda pair: loss(*pair))
+    c, weight = min(((c, w) for c in C_GRID for w in PROBE_WEIGHTS), key=lambda pair: loss(*pair))
     coef, intercept = _probe(features, labels, c, seed)
     provenance = {
         "probe": f"one a class, {len(rows)} given labels, C={c}, weighted on {len(held_labels)} "

@@ -126,13 +126,13 @@ class Predictor:
         logits_1K = self._logits(values)[None]
         (probs,) = softmax(logits_1K, self.confidence.temperature)
         score = confidence.scores(logits_1K, self.confidence.reject_by, self.confidence.temperature)
-        best = self._most_likely(probs, top)
-        label, probability = best[0]
+        ranked = self._ranked(probs)
+        label, probability = ranked[0]
         return Prediction(
             path=name,
             label=label,
             probability=probability,
-            top=best[:top],
+            top=ranked[:top],
             rejected=bool(self.confidence.rejects(score)[0]),
             confidence=float(score[0]),
             labels=(label,),
@@ -141,23 +141,22 @@ class Predictor:
     def _classes_shown(self, values: np.ndarray, name: str, top: int) -> Prediction:
         """Each class by itself: `label` is the surest of those above the threshold, None for none."""
         probs = values if self._activation == "sigmoid" else sigmoid(values)
-        shown = tuple(
-            label for label, p in self._most_likely(probs, len(probs)) if p > self._threshold
-        )
-        best = self._most_likely(probs, top)
+        ranked = self._ranked(probs)
+        shown = tuple(label for label, p in ranked if p > self._threshold)
+        surest = ranked[0][1]
         return Prediction(
             path=name,
             label=shown[0] if shown else None,
-            probability=best[0][1],
-            top=best[:top],
-            confidence=best[0][1],
+            probability=surest,
+            top=ranked[:top],
+            confidence=surest,
             labels=shown,
             multilabel=True,
         )
 
-    def _most_likely(self, probs: np.ndarray, top: int) -> tuple[tuple[str, float], ...]:
-        """At least the first."""
-        order = np.argsort(-probs, kind="stable")[: max(1, top)]
+    def _ranked(self, probs: np.ndarray) -> tuple[tuple[str, float], ...]:
+        """All classes with their probabilities, the likeliest first."""
+        order = np.argsort(-probs, kind="stable")
         return tuple((self.labels[index], float(probs[index])) for index in order)
 
     def _logits(self, values: np.ndarray) -> np.ndarray:

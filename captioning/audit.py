@@ -21,6 +21,7 @@ from typing import Any, get_args
 import numpy as np
 
 from captioning.matching import Lexicon
+from captioning.soft_targets import Source
 from captioning.teachers import looking
 from captioning.teachers.catalogue import TeacherConfig
 from captioning.teachers.composed_teacher import ComposedTeacher
@@ -38,8 +39,6 @@ FOLDER = "audit"
 _IMAGE_SIZE = 160
 _MOST_FIRST = 5
 _BLOCK_SIZE = 256
-Source = tuple[str, float]
-"""Who said it and at which temperature."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from zlib import crc32
 
 import numpy as np
 
+from edgekd.metrics import softmax
+
 PATH = Path(__file__).resolve().parent / "rules" / "no_caption.npz"
 KINDS = ("caption", "refusal", "boilerplate")
 BUCKETS = 1 << 14
@@ -34,8 +36,7 @@ class NoCaption:
         buckets = features(text)
         scale = 1 / math.sqrt(len(buckets)) if len(buckets) else 0.0
         logits_K = self.weights_BK[buckets].astype(np.float64).sum(axis=0) * scale + self.bias_K
-        odds_K = np.exp(logits_K - logits_K.max())
-        return np.asarray(odds_K / odds_K.sum())
+        return softmax(logits_K)
 
     def kind(self, text: str, min_probability: float) -> str | None:
         """Returns "refusal" or "boilerplate" where the text is surely no caption, else None."""

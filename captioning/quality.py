@@ -2,7 +2,8 @@
 
 In this order, and the first that speaks is the reason: refused, boilerplate, length, language,
 exact and near duplicate, impossible, contradicts measured, repeated on many images, refused or
-boilerplate by a small model, low confidence, off topic, voted down, contradicts the other captions of its image. What the words are is data: see
+boilerplate by a small model, low confidence, off topic, voted down, contradicts the other captions of
+its image. What the words are is data: see
 captioning/rules.
 """
 

@@ -10,8 +10,8 @@
 #
 # TORCH_INDEX is for an index of CPU-only torch wheels: on Linux the ones on PyPI bring CUDA,
 # most of the 7 GB. The wheels of another index have other hashes, so torch and torchvision are
-# then installed at the locked versions but unchecked, the CUDA packages (nvidia-*, cuda-*,
-# triton) are left out, and all the rest still comes by hash.
+# then installed at the locked versions but unchecked, the CUDA packages (nvidia-*, cuda-*)
+# are left out, and all the rest still comes by hash.
 
 PYTHON ?= python3
 PIP_EXTRA ?=
@@ -25,10 +25,14 @@ UV = 0.13.9
 LOCK = requirements/all.txt
 QUIET = $(if $(V),,-q)
 PIP = .venv/bin/python -m pip --disable-pip-version-check
-INSTALL = $(PIP) install $(QUIET) --no-deps $(PIP_EXTRA)
+# Byte code is written where a module is first used: most of the 0.5 GB of it never is.
+INSTALL = $(PIP) install $(QUIET) --no-deps --no-compile $(PIP_EXTRA)
 STAMP = .venv/.installed
 ON_PHOTOS = $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
-FROM_TORCH_INDEX = ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==
+TORCH = ^(torch|torchvision)==
+CUDA = ^(nvidia-|cuda-)
+# What `make` needs free, in GB: the install and the wheels pip holds meanwhile.
+ROOM = $(if $(and $(filter Linux,$(shell uname -s)),$(if $(TORCH_INDEX),,PyPI)),9,4)
 
 # albumentations looks for updates over the network unless told not to.
 export NO_ALBUMENTATIONS_UPDATE = 1
@@ -81,7 +85,8 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile -q --un
 	--generate-hashes --no-annotate $(UPGRADE)
 lock: .venv/bin/pip
 	@$(PIP) install $(QUIET) $(PIP_EXTRA) uv==$(UV)
-	$(COMPILE) pyproject.toml --extra all --extra dev -c requirements/constraints.in -o $(LOCK)
+	$(COMPILE) pyproject.toml --extra all --extra dev -c requirements/constraints.in \
+		--excludes requirements/all-excludes.in -o $(LOCK)
 	$(COMPILE) pyproject.toml -c $(LOCK) -o requirements/base.txt
 	$(COMPILE) pyproject.toml --extra tflite-runtime --python-version 3.11 \
 		--excludes requirements/tflite-runtime-excludes.in -o requirements/tflite-runtime.txt
@@ -92,16 +97,20 @@ clean:
 		.import_linter_cache .grimp_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# pip keeps all wheels of one go until its end, 3 GB of them in all: hence three.
 $(STAMP): $(LOCK) pyproject.toml | .venv/bin/pip
 	@echo "Installing edgekd and its $$(grep -c '==' $(LOCK)) locked packages into .venv: minutes," \
 		"$(if $(TORCH_INDEX),torch from TORCH_INDEX,about 7 GB on Linux where torch brings CUDA)" >&2
+	@awk '/^[^ #]/ { in_it = /$(CUDA)/ } in_it' $(LOCK) > .venv/cuda.txt
+	@awk '/^[^ #]/ { in_it = /$(TORCH)/ } in_it' $(LOCK) > .venv/torch.txt
+	@awk '/^[^ #]/ { in_it = !/$(CUDA)/ && !/$(TORCH)/ } in_it' $(LOCK) > .venv/rest.txt
 ifeq ($(TORCH_INDEX),)
-	@$(INSTALL) --require-hashes -r $(LOCK)
+	@$(INSTALL) --require-hashes -r .venv/cuda.txt
+	@$(INSTALL) --require-hashes -r .venv/torch.txt
 else
-	@$(INSTALL) --index-url $(TORCH_INDEX) $$(grep -oE '^(torch|torchvision)==[^ ;]+' $(LOCK))
-	@awk '/^[^ #]/ { skip = /$(FROM_TORCH_INDEX)/ } !skip' $(LOCK) > .venv/lock-without-torch.txt
-	@$(INSTALL) --require-hashes -r .venv/lock-without-torch.txt
+	@$(INSTALL) --index-url $(TORCH_INDEX) $$(grep -oE '^[^ ;]+==[^ ;]+' .venv/torch.txt)
 endif
+	@$(INSTALL) --require-hashes -r .venv/rest.txt
 	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
@@ -112,4 +121,7 @@ endif
 	$$($(PYTHON) -V 2>&1) is too old; edgekd needs 3.11 or newer, say PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "error: $(PYTHON) cannot make \
 	environments; install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@free=$$(df -Pk . | awk 'NR == 2 { print int($$4 / 1e6) }'); [ "$$free" -ge $(ROOM) ] || { \
+	echo "error: the install needs $(ROOM) GB free on the disk of $$PWD, found $$free GB; make room, \
+	or work from a checkout on a larger disk" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv

@@ -25,8 +25,7 @@ UV = 0.13.9
 LOCK = requirements/all.txt
 QUIET = $(if $(V),,-q)
 PIP = .venv/bin/python -m pip --disable-pip-version-check
-# Byte code is written where a module is first used: most of the 0.5 GB of it never is.
-INSTALL = $(PIP) install $(QUIET) --no-deps --no-compile $(PIP_EXTRA)
+INSTALL = $(PIP) install $(QUIET) --no-deps $(PIP_EXTRA)
 STAMP = .venv/.installed
 ON_PHOTOS = $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
 TORCH = ^(torch|torchvision)==

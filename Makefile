@@ -31,7 +31,7 @@ ON_PHOTOS = $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
 TORCH = ^(torch|torchvision)==
 CUDA = ^(nvidia-|cuda-)
 # What `make` needs free, in GB: the install and the wheels pip holds meanwhile.
-ROOM = $(if $(and $(filter Linux,$(shell uname -s)),$(if $(TORCH_INDEX),,PyPI)),8,4)
+ROOM = $(if $(and $(filter Linux,$(shell uname -s)),$(if $(TORCH_INDEX),,PyPI)),9,4)
 
 # albumentations looks for updates over the network unless told not to.
 export NO_ALBUMENTATIONS_UPDATE = 1

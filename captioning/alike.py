@@ -36,22 +36,27 @@ class Alike:
     def __init__(self, rules: Duplicates):
         self._spellings = {_stem(one): _stem(other) for one, other in rules.spellings.items()}
         self._fillers = frozenset(rules.fillers) | {self._word(word) for word in rules.fillers}
+        self._kept = frozenset(rules.no_fillers)
         self._threshold = rules.content_jaccard
 
     def read(self, text: str) -> Content:
         """Returns the words of a text, and the stems of those that say something."""
         said = _plain_words(text)
-        stems = (self._word(word) for word in said if word not in self._fillers)
-        return Content(tuple(said), tuple(stem for stem in stems if stem not in self._fillers))
+        stems = [
+            self._word(word)
+            for word in said
+            if word in self._kept or not {word, self._word(word)} & self._fillers
+        ]
+        return Content(tuple(said), tuple(stems))
 
     def same(self, one: Content, other: Content) -> bool:
         """Whether two texts are the same words in the same order, slips of the hand aside."""
         return _same(one.words, other.words) or _same(one.stems, other.stems)
 
     def near(self, one: Content, other: Content) -> bool:
-        """Whether as many of the stems are shared, in any order, as the rules ask."""
+        """Whether as many of the stems are shared as the rules ask, a part of them moved at most."""
         both, of = self._shared(one, other)
-        return both >= self._threshold * of
+        return both >= self._threshold * of and _part_moved(one.stems, other.stems)
 
     def equal(self, one: Content, other: Content) -> bool:
         """Whether all of the stems are shared, in any order."""
@@ -74,6 +79,27 @@ class Alike:
     def _word(self, word: str) -> str:
         stem = _stem(_NUMBERS.get(word, word))
         return self._spellings.get(stem, stem)
+
+
+def _part_moved(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether the words that two texts share change places by moving one run of them.
+
+    So "in a barn, a red owl" is "a red owl in a barn", and "the box by the owl is red" is not "the
+    owl by the red box".
+    """
+    ours, theirs = list(one), list(other)
+    for word in one:
+        like = [word] if word in theirs else [said for said in theirs if slip(word, said)]
+        if like:
+            theirs[theirs.index(like[0])] = f" {word}"  # taken
+        else:
+            ours.remove(word)
+    theirs = [word[1:] for word in theirs if word.startswith(" ")]
+    while ours and ours[0] == theirs[0]:
+        ours, theirs = ours[1:], theirs[1:]
+    while ours and ours[-1] == theirs[-1]:
+        ours, theirs = ours[:-1], theirs[:-1]
+    return not ours or any(ours[at:] + ours[:at] == theirs for at in range(len(ours)))
 
 
 def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -9,21 +9,36 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
-from captioning.clauses import Noun, Said, Sentence, Words, read_sentence
+from captioning.clauses import NUMBER, Noun, Said, Sentence, Words, read_sentence
 from captioning.rules import Contradictions, Group, Relation
 
+# What is said not to be there at all: "there is no cat here", "no cat is to be seen".
+_NOWHERE = re.compile(
+    r"\b(?:there (?:is|are|was|were) (?:absolutely )?(?:no|not an?|not any)|there isn't an?|there aren't any)"
+    r"(?: [\w-]+){0,2}? ([\w-]+)"
+    r"(?= here| in sight| anywhere| at all| in (?:the|this) (?:picture|image|photo|scene|frame|view)"
+    r"|[.,;]|$| and )"
+    r"|\bno (?:[\w-]+ )?([\w-]+)(?= (?:is|are) (?:visible|in sight|to be seen|present|here))"
+)
+_IN_ALL = re.compile(r"\b(?:in all|in total|altogether)\b")
+_THERE = re.compile(r"\bthere (?:is|are|was|were)\b")
 Statement = tuple[str, str]
 """What is stated of what: ("colour", "car"), ("season", "") of the scene, ("above or below", "a|b")."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a sentence states, and the contradictions within it, each `rule: what`."""
+    """What a sentence states, and the contradictions within it, each `rule: what`.
+
+    `seen` and `missing` are things, as one of them is called; missing is what is nowhere.
+    """
 
     values: dict[Statement, frozenset[str]]
     impossible: tuple[str, ...]
+    seen: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
 
 
 class Reader:
@@ -43,25 +58,54 @@ class Reader:
         values: dict[Statement, frozenset[str]] = {}
         found = list(self._scene(folded, values))
         sentence = read_sentence(folded, self._words)
-        found += self._objects(sentence, values)
-        found += self._relations(sentence, values)
-        return Facts(values, tuple(dict.fromkeys(found)))
+        excluded = [
+            *self._objects(sentence, values),
+            *self._relations(sentence, values),
+            *self._counts(sentence, folded),
+        ]
+        if excluded and not any(_holds(folded, word) for word in self._rules.grammar.hedges):
+            found += excluded
+        seen = frozenset(noun.key for noun in sentence.nouns if not noun.absent)
+        nowhere = {one or other for one, other in _NOWHERE.findall(folded)}
+        missing = frozenset(
+            noun.key for noun in sentence.nouns if noun.absent and noun.head in nowhere
+        )
+        found += [f"impossible presence: {key} and no {key}" for key in sorted(missing & seen)]
+        return Facts(values, tuple(dict.fromkeys(found)), seen - missing, missing - seen)
 
     def _scene(self, text: str, values: dict[Statement, frozenset[str]]) -> Iterator[str]:
         """Fills in what holds of the whole picture; yields where it shows two at once."""
-        said: dict[str, dict[str, int]] = {}
-        for group, value, pattern in self._scenes:
+        said: dict[str, dict[str, re.Match[str]]] = {}
+        words = set(re.findall(r"[\w'-]+", text))
+        for group, value, ends, pattern in self._scenes:
+            if not words & ends:  # most say nothing; far cheaper than the pattern
+                continue
             for match in pattern.finditer(text):
                 if not self._words.negations & set(text[: match.start()].split()[-2:]):
-                    said.setdefault(group, {})[value] = match.start()
+                    said.setdefault(group, {})[value] = match
         for group, found in said.items():
-            values[group, ""] = frozenset(found)
-            first, last = min(found.values()), max(found.values())
+            may_be = [self._may_be(group, value) for value in found]
+            agreed = frozenset.intersection(*may_be)
+            values[group, ""] = agreed or frozenset(found)
+            begins = [match.start() for match in found.values()]
+            first, last = min(begins), max(begins)
             around = set(re.findall(r"[\w'-]+", text[max(0, first - 10) : last]))
             joined = around & (self._words.joins - {"and", "with", "but"})
             elsewhere = any(_holds(text, word) for word in self._rules.groups[group].unless)
-            if len(found) > 1 and not elsewhere and not joined:
-                yield f"impossible {group}: {_list(found)}"
+            contrasted = all(self._begins_clause(text, match) for match in found.values())
+            if not agreed and not (elsewhere or joined or contrasted):
+                apart = [pair for pair in combinations(found, 2)
+                         if not self._may_be(group, pair[0]) & self._may_be(group, pair[1])]  # fmt: skip
+                yield f"impossible {group}: {_list(apart[0] if apart else found)}"
+
+    def _may_be(self, group: str, value: str) -> frozenset[str]:
+        return self._rules.groups[group].may_be(value)
+
+    def _begins_clause(self, text: str, match: re.Match[str]) -> bool:
+        """Whether it is one of two times or places told apart: "by day open, by night closed"."""
+        before, after = text[: match.start()].rstrip(), text[match.end() :].lstrip(" ")
+        placed = match.group().split()[0] in self._words.prepositions
+        return placed and (not before or before[-1] in ",;.") and after[:1].isalpha()
 
     def _objects(
         self, sentence: Sentence, values: dict[Statement, frozenset[str]]
@@ -78,8 +122,27 @@ class Reader:
                     if not set(one) & set(other) and not any(said.joined for said in noun.said):
                         yield f"impossible {name}: {_list([*one, *other])} ({noun.head})"
                 everything = frozenset(value for part in stated for value in part)
-                if everything and sentence.is_one(noun):
+                denied = [value for value in everything if (name, value) in noun.denied]
+                if denied and not any(said.joined for said in noun.said):
+                    yield f"impossible {name}: {denied[0]} and not {denied[0]} ({noun.head})"
+                if everything and noun.head not in ("one", "ones") and sentence.is_one(noun):
                     values[name, noun.key] = everything
+
+    def _counts(self, sentence: Sentence, text: str) -> Iterator[str]:
+        """Yields where there is "only one owl" and "there are three owls"."""
+        counted: dict[str, list[Noun]] = {}
+        for noun in sentence.nouns:
+            if any(said.of(NUMBER) for said in noun.said):
+                counted.setdefault(noun.key, []).append(noun)
+        for key, nouns in counted.items():
+            numbers = [noun.said[0].of(NUMBER) for noun in nouns]
+            exact = any(noun.exact for noun in nouns) and (
+                len(_THERE.findall(text)) > 1 or _IN_ALL.search(text) is not None
+            )
+            if all(noun.exact for noun in nouns) or exact:
+                different = list(dict.fromkeys(n for found in numbers for n in found))
+                if len(nouns) > 1 and len(different) > 1:
+                    yield f"impossible number: {_list(different)} ({key})"
 
     def _allowed(self, group: Group, said: Said, noun: Noun) -> bool:
         """Whether several values of a group may be said of one noun in one breath."""
@@ -91,6 +154,7 @@ class Reader:
         self, sentence: Sentence, values: dict[Statement, frozenset[str]]
     ) -> Iterator[str]:
         """Fills in what stands where; yields where two nouns stand both ways."""
+        denied: list[tuple[Statement, str]] = []
         for placed in sentence.relations:
             one, other = placed.owner, sentence.noun(placed.object_at)
             if one is None or other is None or one.key == other.key:
@@ -98,21 +162,33 @@ class Reader:
             rule = self._rules.relations[placed.meaning.name]
             key = (placed.meaning.name, "|".join(sorted((one.key, other.key))))
             said = _direction(rule, placed.meaning.value, one.key, other.key)
+            if placed.denied:
+                denied.append((key, said))
+                continue
             known = values.get(key, frozenset())
             values[key] = known | {said}
             if known and said not in known:
                 yield f"impossible {key[0]}: {one.head} and {other.head} both ways"
+        for key, said in denied:
+            if said in values.get(key, ()):
+                yield f"impossible {key[0]}: {key[1].replace('|', ' and ')} so and not so"
 
 
-def _scenes(rules: Contradictions) -> Iterator[tuple[str, str, re.Pattern[str]]]:
-    """(group, value, pattern) of what is said of a whole picture; an article may be any."""
+def _scenes(rules: Contradictions) -> Iterator[tuple[str, str, frozenset[str], re.Pattern[str]]]:
+    """(group, value, last words, pattern) of what is said of a picture; an article may be any."""
     stops = "|".join(map(re.escape, rules.grammar.prepositions))
     gap = rf"(?:(?!(?:{stops})\b)[\w-]+ ){{0,2}}"
     for name, group in rules.groups.items():
         if group.scope == "scene":
             for value, phrases in group.values.items():
                 patterns = [_any_article(re.escape(phrase), gap) for phrase in phrases]
-                yield name, value, re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])")
+                ends = frozenset(phrase.split()[-1] for phrase in phrases)
+                yield (
+                    name,
+                    value,
+                    ends,
+                    re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-]| else\b)"),
+                )
 
 
 def _any_article(pattern: str, gap: str) -> str:

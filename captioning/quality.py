@@ -28,7 +28,7 @@ from captioning.contradictions import Facts, Reader, Statement
 from captioning.languages import UNSPACED, Languages
 from captioning.matching import Lexicon, Mentions
 from captioning.repeated import Repeated, jaccard
-from captioning.rules import Length, Refusals, Rules
+from captioning.rules import Length, Rules
 from edgekd.metrics import unit, wilson_interval
 from edgekd.records import Caption, TaskSpec
 
@@ -37,6 +37,7 @@ Embed = Callable[[list[str]], np.ndarray]
 Vote = Callable[[list[Caption]], Sequence[float]]
 """What a small model gives each caption; more is better."""
 
+_Match = re.Match[str] | None
 _QUOTED = re.compile(r"""(?<!\w)(?:"[^"]+"|'[^']+'|“[^”]+”|‘[^’]+’|«[^»]+»)(?!\w)""")
 # With no more words of its own than these, a quotation is what a text says.
 _FEW = 2
@@ -93,6 +94,7 @@ class QualityFilter:
         self._near_duplicate_jaccard = near_duplicate_jaccard
         self._min_attribute, self._min_confidence = min_attribute, min_confidence
         self._one_class, self._repeated = one_class, repeated
+        self._no_caption_limits = rules.limits.no_caption
         self._languages = Languages(rules.limits.language)
         lexicon = Lexicon(task)
         names = [*task.classes, *(name for words in task.synonyms.values() for name in words)]
@@ -143,7 +145,7 @@ class QualityFilter:
                 or self._duplicate(one, kept)
                 or next(iter(logical), None)
                 or self._boilerplate(one)
-                or self._no_caption(one)
+                or (None if one.read.mentions.classes else self._no_caption(caption.text))
                 or _low_confidence(caption, self._min_confidence)
             )
         return judged
@@ -165,25 +167,42 @@ class QualityFilter:
         refusals, classed = self._rules.refusals, bool(mentions.classes)
         if refusals.refused.match(text):
             return "refused"
-        filler = _page_words(text, refusals, classed)
-        if filler is not None:
-            return f"boilerplate: {filler[:60]}"
-        if not classed and refusals.evading.search(text):
+        own = _own_words(text)
+        filler = refusals.filler.search(own if classed else text)
+        evading = None
+        if not classed and self._no_caption_limits.min_probability <= 1:
+            filler, evading = self._wide(own, filler, refusals.evading.search(own))
+        if evading is not None:
             return "refused"
+        if filler is not None:
+            return f"boilerplate: {filler.group()[:60]}"
         fault = length_fault(text, self._rules.limits.length)
         if fault is not None:
-            return f"length: {fault}"
+            return (None if classed else self._no_caption(text)) or f"length: {fault}"
         foreign = self._languages.foreign(text)
         return None if foreign is None else f"language: {foreign}"
 
-    def _no_caption(self, one: _Judged) -> str | None:
+    def _wide(self, own: str, filler: _Match, evading: _Match) -> tuple[_Match, _Match]:
+        """What is found where no class is named, with a small model's word on what the wide nets say.
+
+        "No caption could be made" and "read our privacy policy" are caught by both kinds of net.
+        """
+        filler = filler or self._rules.refusals.unclassed_filler.search(own)
+        if filler is None and evading is None:
+            return None, None
+        caption, refusal, boilerplate = no_caption.shipped().probabilities(own).tolist()
+        if caption >= self._no_caption_limits.surely_caption:
+            return None, None
+        if filler is not None and evading is not None:
+            return (None, evading) if refusal > boilerplate else (filler, None)
+        return filler, evading
+
+    def _no_caption(self, text: str) -> str | None:
         """What a small model says of a text that names no class, in words that no pattern has."""
-        limit = self._rules.limits.no_caption.min_probability
-        if one.read.mentions.classes or limit > 1:
-            return None
-        kind = no_caption.shipped().kind(one.caption.text, limit)
+        limit = self._no_caption_limits.min_probability
+        kind = no_caption.shipped().kind(text, limit) if limit <= 1 else None
         if kind == "boilerplate":
-            return f"boilerplate: {one.caption.text[:60]}"
+            return f"boilerplate: {text[:60]}"
         return None if kind is None else "refused"
 
     def _duplicate(self, one: _Judged, kept: list[_Judged]) -> str | None:
@@ -237,7 +256,8 @@ class QualityFilter:
         What says the same again is dropped, and is a voice nevertheless.
         """
         heard = [one for one in image if one.reason in (None, *_DUPLICATES)]
-        said = [self._statements(one) for one in heard]
+        doubted = frozenset[str]().union(*(one.read.facts.missing for one in heard))
+        said = [self._statements(one) | _presence(one.read.facts, doubted) for one in heard]
         votes: dict[Statement, Counter[str]] = {}
         for statements in said:
             for statement, values in statements.items():
@@ -334,14 +354,10 @@ class _Judged:
     measured_A: np.ndarray | None
 
 
-def _page_words(text: str, rules: Refusals, classed: bool) -> str | None:
-    """What of a text belongs to a page or a machine; quoted words may be read off a picture."""
+def _own_words(text: str) -> str:
+    """A text without what it quotes, which may be read off a picture, if much else is left."""
     own = _QUOTED.sub(" ", text)
-    said = own if classed and len(words(own)) > _FEW else text
-    found = rules.filler.search(said)
-    if found is None and not classed:
-        found = rules.unclassed_filler.search(text)
-    return None if found is None else found.group()
+    return own if len(words(own)) > _FEW else text
 
 
 def _measured_values(rules: Rules) -> dict[str, frozenset[str]]:
@@ -352,6 +368,15 @@ def _measured_values(rules: Rules) -> dict[str, frozenset[str]]:
             value for value, phrases in group.values.items() if measured & {value, *phrases}
         )
         for name, group in rules.contradictions.groups.items()
+    }
+
+
+def _presence(facts: Facts, doubted: frozenset[str]) -> dict[Statement, frozenset[str]]:
+    """Which of the things that some caption says are not there this one has, and has not."""
+    return {
+        ("presence", key): frozenset((said,))
+        for said, keys in (("seen", facts.seen), ("missing", facts.missing))
+        for key in keys & doubted
     }
 
 

@@ -130,11 +130,13 @@ class Duplicates(Section):
     boilerplate_share: float = pydantic.Field(gt=0, le=1)
     boilerplate_jaccard: float = pydantic.Field(gt=0, lt=1)
     fillers: list[str]
+    no_fillers: tuple[str, ...] = ()
     spellings: dict[str, str] = pydantic.Field(default_factory=dict)
 
 
 class NoCaptions(Section):
     min_probability: float = pydantic.Field(ge=0)
+    surely_caption: float = pydantic.Field(default=1.0, gt=0)
 
 
 class OffTopic(Section):
@@ -157,13 +159,29 @@ class Limits(Section):
 
 
 class Group(Section):
-    """Values of which one object, or the scene, has one only."""
+    """Values of which one object, or the scene, has one only.
+
+    `either`: what is not one of its two values is the other. `covers`: values of a scene that leave open which of others it is: "by day" may be at noon.
+    """
 
     scope: Literal["object", "scene"]
     together: bool = False
     compound: bool = False
     unless: tuple[str, ...] = ()
+    either: bool = False
+    covers: dict[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
     values: dict[str, list[str]] = pydantic.Field(min_length=2)
+
+    @pydantic.model_validator(mode="after")
+    def _covers_values(self) -> Group:
+        named = {*self.covers, *(value for others in self.covers.values() for value in others)}
+        if unknown := sorted(named - set(self.values)):
+            raise ValueError(f"covers names {unknown}, which values lack. Add them to values")
+        return self
+
+    def may_be(self, value: str) -> frozenset[str]:
+        """The values that a scene may have of which this one is said."""
+        return frozenset((value, *self.covers.get(value, ())))
 
 
 class Relation(Section):
@@ -187,6 +205,11 @@ class Grammar(Section):
     prepositions: list[str]
     nouns: list[str]
     attributes: tuple[str, ...] = ()
+    hedges: tuple[str, ...] = ()
+    postures: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+    painted: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
 
 
 class Contradictions(Section):

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import planted_faults, planted_fresh
+from benchmarks import planted_faults
+from benchmarks.planted import FIRST, SECOND
+from benchmarks.planted.rewrites import rewritten, with_articles
 from benchmarks.planted_faults import Planted, filter_of, half_of, in_rules, plant, score
-from benchmarks.planted_rewrites import rewritten, with_articles
 from edgekd.records import Caption
 
 
@@ -36,7 +37,11 @@ def test_a_seed_makes_the_same_and_another_makes_others() -> None:
     assert texts(1) != texts(2)
 
 
-LISTS = [name for name, value in vars(planted_fresh).items() if isinstance(value, list)]
+LISTS = [
+    name
+    for name, value in vars(SECOND).items()
+    if isinstance(value, list) and name not in ("THINGS", "PLACES")
+]
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -44,9 +49,9 @@ def test_the_halves_share_no_entry(name: str) -> None:
     first, second = half_of(name, "first"), half_of(name, "second")
     changes = {entry for entry in second if name == "REWRITES" and entry[0]}
     assert set(first) & set(second) <= changes  # a slip of the hand is one in either half
-    known = [entry for module in planted_faults.KNOWN for entry in getattr(module, name, [])]
+    known = [entry for module in FIRST for entry in getattr(module, name, [])]
     assert first == known
-    assert len(second) >= 0.85 * len(getattr(planted_fresh, name))
+    assert len(second) >= 0.6 * len(getattr(SECOND, name))
 
 
 @pytest.mark.parametrize("name", ["REFUSALS", "BOILERPLATE", "REPEATED", "OFF_TOPIC", "PRIVATE"])

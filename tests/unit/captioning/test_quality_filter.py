@@ -89,7 +89,7 @@ def test_refusals_and_boilerplate_where_no_class_is_named(text: str, reason: str
         ("A cat under a board that says 'Follow us'.", None),
         ("A cat. Follow us!", "boilerplate: Follow us"),
         ('"Follow us", cat', "boilerplate: Follow us"),
-        ("A board says 'Follow us'.", "boilerplate: Follow us"),
+        ("A board says 'Follow us'.", None),
         ("The cat's bowl, the dog's bowl, shop now", "boilerplate: shop now"),
     ],
 )

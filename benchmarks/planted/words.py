@@ -1,8 +1,4 @@
-"""What `planted_faults` makes captions of. None of it stands in captioning/rules as an example.
-
-Every list is divided between the two halves by the digest of its entries, so the second half is
-said in other words than the first.
-"""
+"""The first lists; the others have the same names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first half of `planted_faults` is made of besides: once the second half, since looked at."""
+"""A second half once; its misses were read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""More of what the first half of `planted_faults` is made of, list by list as in `planted_words`.
-
-Half of each list was once the second half; its misses were read, so it is for looking at now.
-"""
+"""A second half once; its misses were read."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ SHORT = (
     "Three {}s", "The {}: what a sight!", "{} and sky", "A very big {}!", "Green {} (detail)",
 )  # fmt: skip
 COPIES, FOLDS = 4, 5
-STRENGTH = 100.0
+STRENGTH = 10.0
 
 
 def main() -> int:

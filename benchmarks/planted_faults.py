@@ -82,6 +82,11 @@ EARLIER = [
         "off topic": [97, 100], "private": [100, 98], "impossible": [100, 22],
         "between captions": [100, 42],
     },
+    {
+        "rules": "widened much for contradictions, in words of a third hand; its misses were read and its words moved",
+        "near duplicate": [84, 98], "refusal": [91, 100], "off topic": [100, 93],
+        "private": [100, 95], "impossible": [81, 78], "between captions": [100, 84],
+    },
 ]  # fmt: skip
 Half = Literal["first", "second"]
 CAPTIONS = 1000

@@ -101,6 +101,9 @@ _UNIFORM = "uniform"
 _ONE = ("one", "ones")
 _IS = re.compile(r"\b(it|that|he|she|there|here|who)'s\b")
 _ITS_SIDE = re.compile(r"\b(to) its (left|right)\b(?! (?:hand|side|eye|ear|leg|wing|arm|foot|paw))")
+_SIDE = re.compile(r"on the (left|right)(?: side)?\b(?! (?:of|side of|\w+ of)\b)")
+_COLOURED = re.compile(r"(?<=\w)-colou?red\b")
+_SEEM, _CAUSES = ("look", "seem", "appear"), frozenset(("makes", "make", "made", "making", "lets"))
 # "Only" and "ugly" are no such adverbs.
 _ADVERB = 6
 # Before "is" they speak of something not named: "one is red, the other is blue".
@@ -145,6 +148,12 @@ class _Clause:
         if token in _ONE and self._said and not self._run:  # "a small one"
             self._run.append(token)
             return 1
+        side = _SIDE.match(" ".join(self._tokens[at : at + 6]))
+        if side:  # "a cat on the left, a dog on the right"
+            self._end_noun()
+            if self._sentence.nouns:
+                self._sentence.nouns[-1].side = side[1]
+            return len(side.group().split())
         length, meanings = words.phrase(self._tokens, at)
         if meanings and meanings[0].relation:
             self._relate(meanings)
@@ -382,6 +391,11 @@ class _Clause:
         _, meanings = self._words.phrase(self._tokens, at)
         return bool(meanings) and meanings[0].relation
 
+    def _placed_at(self, at: int) -> bool:
+        """Whether a pronoun stands behind a preposition: "the box beside it is red"."""
+        words = self._words
+        return at > 0 and (self._tokens[at - 1] in words.prepositions or self._relates(at - 1))
+
     def _limits(self, at: int) -> bool:
         """Whether "not" is followed by what only limits: "not only red", "not entirely red"."""
         return at < len(self._tokens) and self._tokens[at] in self._words.skipped
@@ -446,21 +460,23 @@ class _Clause:
         sentence = self._sentence
         if before in ("which", "that", "who") and sentence.nouns:
             sentence.subject = sentence.nouns[-1]
-        elif before in self._words.pronouns:
+        elif before in self._words.pronouns and not self._placed_at(at - 1):
             sentence.subject = next(iter(sentence.nouns), None)
         elif before in _ANOTHER:
             sentence.subject = None
         else:
             new = sentence.nouns[self._since :]
-            if new and new[-1].compared:  # "a cat as black as the dog is white"
+            causes = self._tokens[at] in _SEEM and set(self._tokens[:at]) & _CAUSES
+            if new and (new[-1].compared or causes):  # "a cat as black as the dog is white"
                 sentence.subject = new[-1]
             elif new:
                 # "A cup in a box, and the lid is red": the lid; "the cup in the box is red": the cup.
                 last = max((at for at, noun in enumerate(new) if noun.placed), default=-1)
                 free = [noun for noun in [*new[last + 1 :], *new] if not noun.placed]
                 subject = (free or new)[0]
-                if subject.head in self._words.attributes:  # "the colour of the cat is red"
-                    subject = next((noun for noun in new if noun.placed), subject)
+                if subject.head in self._words.attributes:  # "the colour of the cat", "its colour"
+                    subject = next((noun for noun in [*new, *sentence.nouns] if noun.placed
+                                    or noun.head not in self._words.attributes), subject)  # fmt: skip
                 sentence.subject = sentence.referred(subject)
 
 
@@ -496,7 +512,7 @@ class Noun:
     """`placed`: it stands behind a preposition; `denied`: values that it is said not to have.
 
     `exact`: there are just so many; `carried`: another is with it or has it;
-    `compared`: it stands behind "as" or "than"; `absent`: it is said not to be there.
+    `compared`: it stands behind "as" or "than"; `side`: "left" or "right" in the picture; `absent`: it is said not to be there.
     """
 
     words: tuple[str, ...]
@@ -507,6 +523,7 @@ class Noun:
     exact: bool = False
     carried: bool = False
     compared: bool = False
+    side: str = ""
     absent: bool = False
 
     @property
@@ -560,7 +577,7 @@ class Sentence:
 
 def _clauses(text: str) -> Iterator[list[str]]:
     """Tokens between the marks that end a clause; commas are tokens."""
-    text = _ITS_SIDE.sub(r"\1 the \2 of it", _IS.sub(r"\1 is", text))
+    text = _ITS_SIDE.sub(r"\1 the \2 of it", _IS.sub(r"\1 is", _COLOURED.sub("", text)))
     for part in re.split(r"[.;:!?]+(?=\s|$)", text):
         tokens = re.findall(r"all(?=-)|\d+(?:[.,]\d+)+|[^\W_]+(?:['-][^\W_]+)*|,", part)
         if tokens:

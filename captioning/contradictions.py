@@ -20,7 +20,8 @@ _NOWHERE = re.compile(
     r"(?: [\w-]+){0,2}? ([\w-]+)"
     r"(?= here| in sight| anywhere| at all| in (?:the|this) (?:picture|image|photo|scene|frame|view)"
     r"|[.,;]|$| and )"
-    r"|\bno (?:[\w-]+ )?([\w-]+)(?= (?:is|are) (?:visible|in sight|to be seen|present|here))"
+    r"|\bno (?:[\w-]+ )?([\w-]+)(?= (?:is|are|can be) (?:visible|in sight|to be seen|seen|present|here))"
+    r"|\bwithout any ([\w-]+)(?=[.,;]|$)"
 )
 _IN_ALL = re.compile(r"\b(?:in all|in total|altogether)\b")
 _THERE = re.compile(r"\bthere (?:is|are|was|were)\b")
@@ -66,7 +67,7 @@ class Reader:
         if excluded and not any(_holds(folded, word) for word in self._rules.grammar.hedges):
             found += excluded
         seen = frozenset(noun.key for noun in sentence.nouns if not noun.absent)
-        nowhere = {one or other for one, other in _NOWHERE.findall(folded)}
+        nowhere = {thing for found in _NOWHERE.findall(folded) for thing in found}
         missing = frozenset(
             noun.key for noun in sentence.nouns if noun.absent and noun.head in nowhere
         )
@@ -169,6 +170,15 @@ class Reader:
             values[key] = known | {said}
             if known and said not in known:
                 yield f"impossible {key[0]}: {one.head} and {other.head} both ways"
+        left, right = ([noun.key for noun in sentence.nouns if noun.side == side]
+                       for side in ("left", "right"))  # fmt: skip
+        if (
+            len(left) == len(right) == 1
+            and left != right
+            and "left or right" in self._rules.relations
+        ):
+            things = "|".join(sorted((*left, *right)))
+            values.setdefault(("left or right", things), frozenset((f"one: {left[0]}",)))
         for key, said in denied:
             if said in values.get(key, ()):
                 yield f"impossible {key[0]}: {key[1].replace('|', ' and ')} so and not so"

@@ -246,7 +246,7 @@ class Names(Section):
 class Private(Section):
     """What of a caption may point to a person."""
 
-    kinds: dict[Literal["plate", "address", "handle", "url"], PrivateKind]
+    kinds: dict[Literal["plate", "phone", "address", "handle", "url"], PrivateKind]
     phone_regions: list[str]
     names: Names
 

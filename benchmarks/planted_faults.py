@@ -87,6 +87,10 @@ EARLIER = [
         "near duplicate": [84, 98], "refusal": [91, 100], "off topic": [100, 93],
         "private": [100, 95], "impossible": [81, 78], "between captions": [100, 84],
     },
+    {
+        "rules": "the model surer; in words of a fourth hand; its misses were read and its words moved",
+        "near duplicate": [98, 90], "impossible": [100, 76], "between captions": [100, 68],
+    },
 ]  # fmt: skip
 Half = Literal["first", "second"]
 CAPTIONS = 1000

@@ -18,6 +18,7 @@ _NUMBERS = {
     "7": "seven", "8": "eight", "9": "nine", "10": "ten", "11": "eleven", "12": "twelve",
 }  # fmt: skip
 _SHORT = {"s": "is", "re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "t": "not"}
+_PLACES = ("near", "behind", "insid", "outsid", "abov", "below", "under", "on", "over", "between")
 # Shorter words differ by a letter and mean another thing: "cat" and "coat".
 _SLIP, _LONG_SLIP = 5, 8
 
@@ -37,11 +38,13 @@ class Alike:
         self._spellings = {_stem(one): _stem(other) for one, other in rules.spellings.items()}
         self._fillers = frozenset(rules.fillers) | {self._word(word) for word in rules.fillers}
         self._kept = frozenset(rules.no_fillers)
+        phrases = "|".join(map(re.escape, rules.filler_phrases))
+        self._phrases = re.compile(rf"\b(?:{phrases})\b", re.IGNORECASE) if phrases else None
         self._threshold = rules.content_jaccard
 
     def read(self, text: str) -> Content:
         """Returns the words of a text, and the stems of those that say something."""
-        said = _plain_words(text)
+        said = _plain_words(self._phrases.sub(" ", text) if self._phrases else text)
         stems = [
             self._word(word)
             for word in said
@@ -99,7 +102,21 @@ def _part_moved(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
         ours, theirs = ours[1:], theirs[1:]
     while ours and ours[-1] == theirs[-1]:
         ours, theirs = ours[:-1], theirs[:-1]
-    return not ours or any(ours[at:] + ours[:at] == theirs for at in range(len(ours)))
+    if not ours or any(ours[at:] + ours[:at] == theirs for at in range(len(ours))):
+        return True
+    return _inverted(ours, theirs) or _inverted(theirs, ours)
+
+
+def _inverted(ours: list[str], theirs: list[str]) -> bool:
+    """Whether a place changed sides with what is there: "near a wall stands an owl"."""
+    if ours[0] not in _PLACES:
+        return False
+    size = len(ours)
+    return any(
+        ours[end:] + ours[begin:end] + ours[:begin] == theirs
+        for begin in range(2, size - 1)
+        for end in range(begin + 1, size)
+    )
 
 
 def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -123,6 +123,7 @@ class _Clause:
         while at < len(self._tokens):
             at += self._take(at)
         self._end_noun()
+        self._forget_relation()
 
     def _begin(self) -> None:
         self._said: list[_Value] = []
@@ -132,7 +133,7 @@ class _Clause:
         self._trails = self._named = self._exact = self._carried = self._compared = self._lacks = (
             False
         )
-        self._after = False
+        self._after = self._wears = False
 
     def _take(self, at: int) -> int:
         """Reads what begins at a token; returns how many tokens that is."""
@@ -157,6 +158,7 @@ class _Clause:
         length, meanings = words.phrase(self._tokens, at)
         if meanings and meanings[0].relation:
             self._relate(meanings)
+            self._wears = token == "in" and length == 1  # "a car in plain red"
         elif meanings and meanings[0].name == _UNIFORM:
             self._uniform = True
         elif meanings and not self._shades(token, at + length):
@@ -315,7 +317,7 @@ class _Clause:
     def _pass(self, token: str, at: int) -> None:
         words = self._words
         if not self._stops(at) or self._begins_noun(token, at):
-            if self._ended_plural(token):  # "two boys paint a boat"
+            if self._ended_plural(token) or self._is_done(token, at):
                 self._end_noun()
                 return
             self._run.append(token)
@@ -401,11 +403,17 @@ class _Clause:
         return at < len(self._tokens) and self._tokens[at] in self._words.skipped
 
     def _ended_plural(self, token: str) -> bool:
-        """Whether a noun that was counted is at its end though no word says so."""
+        """Whether a noun that was counted is at its end: "two boys paint a boat"."""
         counted = any(value.group == NUMBER and value.value != "one" for value in self._said)
         if not counted or not self._run or _singular(token) != token:
             return False
         return _singular(self._run[-1]) != self._run[-1]
+
+    def _is_done(self, token: str, at: int) -> bool:
+        """Whether it is "adorns" in "a wall adorns the room", which no list has."""
+        after = self._tokens[at + 1] if at + 1 < len(self._tokens) else ""
+        follows = after in self._words.determiners or after in ("off", "up", "out", "away")
+        return bool(self._run) and self._determined and follows and _singular(token) != token
 
     def _begins_noun(self, token: str, at: int) -> bool:
         """Whether a word in -ing or -ed belongs to the noun that follows: "the ironing board"."""
@@ -416,6 +424,11 @@ class _Clause:
 
     def _end_noun(self) -> None:
         """Ends what is being read: a noun with what describes it, or what "is" says."""
+        if self._wears and self._said and not self._run and self._sentence.nouns:
+            values = tuple(value for value in self._said if value.group == "colour")
+            self._sentence.nouns[-1].said.append(Said(values, self._joined, self._uniform))
+            self._begin()
+            return
         if self._said and not self._run and self._determined:  # "an orange", "the full glass"
             last = self._said[-1]
             if last.group != NUMBER:

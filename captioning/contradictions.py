@@ -23,6 +23,7 @@ _NOWHERE = re.compile(
     r"|\bno (?:[\w-]+ )?([\w-]+)(?= (?:is|are|can be) (?:visible|in sight|to be seen|seen|present|here))"
     r"|\bwithout any ([\w-]+)(?=[.,;]|$)"
 )
+_OF_THEM = re.compile(r"\bthere are (two|three|four|five|six|seven|eight|nine|ten|\d+) of them\b")
 _IN_ALL = re.compile(r"\b(?:in all|in total|altogether)\b")
 _THERE = re.compile(r"\bthere (?:is|are|was|were)\b")
 Statement = tuple[str, str]
@@ -135,7 +136,10 @@ class Reader:
         for noun in sentence.nouns:
             if any(said.of(NUMBER) for said in noun.said):
                 counted.setdefault(noun.key, []).append(noun)
+        of_them = _OF_THEM.search(text)
         for key, nouns in counted.items():
+            if of_them and len(counted) == 1 and nouns[0].said[0].of(NUMBER) == ["one"]:
+                yield f"impossible number: one and {of_them[1]} ({key})"
             numbers = [noun.said[0].of(NUMBER) for noun in nouns]
             exact = any(noun.exact for noun in nouns) and (
                 len(_THERE.findall(text)) > 1 or _IN_ALL.search(text) is not None

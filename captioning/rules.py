@@ -131,6 +131,7 @@ class Duplicates(Section):
     boilerplate_jaccard: float = pydantic.Field(gt=0, lt=1)
     fillers: list[str]
     no_fillers: tuple[str, ...] = ()
+    filler_phrases: tuple[str, ...] = ()
     spellings: dict[str, str] = pydantic.Field(default_factory=dict)
 
 

@@ -16,7 +16,7 @@ _MODULES = {
     ),
     "students": ("torch", "timm", "safetensors", "albumentations", "torch_pruning"),
     "export": ("torch", "litert_torch", "ai_edge_quantizer", "onnx", "onnxscript", "onnxslim"),
-    "privacy": ("skimage",),
+    "privacy": ("skimage", "presidio_analyzer"),
     "scale": ("ray", "pandas"),
 }
 

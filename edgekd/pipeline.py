@@ -73,7 +73,10 @@ def run(
         Interrupted: stopped; what was finished is kept.
     """
     stages = planned(config, until, skip)
-    extras.ensure(*dict.fromkeys(stage.extra for stage in stages if stage.extra))
+    needed = [stage.extra for stage in stages if stage.extra]
+    if config.caption.private != "keep" and any(stage.name == "caption" for stage in stages):
+        needed.append("privacy")
+    extras.ensure(*dict.fromkeys(needed))
     listener = listener or Quiet()
     # transformers brings torchao, which makes torch warn about itself on every start.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)

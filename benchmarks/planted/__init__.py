@@ -7,9 +7,9 @@ before by somebody who sees neither rules nor results.
 
 from __future__ import annotations
 
-from benchmarks.planted import again, blind, fresh, more, other, texts, unseen, wide, words
+from benchmarks.planted import again, blind, fresh, further, more, other, texts, unseen, wide, words
 
-FIRST = (words, more, again, fresh, blind, other, wide, texts)
+FIRST = (words, more, again, fresh, blind, other, further, wide, texts)
 SECOND = unseen
 
 __all__ = ["FIRST", "SECOND", "words"]

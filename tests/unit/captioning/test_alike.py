@@ -20,6 +20,7 @@ ALIKE = Alike(load_rules().limits.duplicates)
         ("A fly lies there; flies lying", ("fli", "li", "fli", "li")),
         ("two kids, three children", ("two", "child", "thre", "child")),
         ("a photo of it", ()),
+        ("In short, a man photographs photos of a dog", ("man", "photograph", "dog")),
     ],
 )
 def test_what_is_left_of_a_text(text: str, stems: tuple[str, ...]) -> None:
@@ -61,6 +62,11 @@ def test_slips_of_the_hand(one: str, other: str, found: bool) -> None:
         ("A man sits there.", "A woman sits there.", False, False),
         ("A man sits on the bench.", "A man sits on the benhc.", True, True),
         ("", "", True, True),
+        ("In a barn, a red owl sleeps", "A red owl sleeps in a barn", True, False),
+        ("Near a wall stands a red owl", "A red owl stands near a wall", True, False),
+        ("A doll and a red owl lie there", "A red owl and a doll lie there", True, False),
+        ("A parrot next to a brown pallet", "The pallet next to the parrot is brown", False, False),
+        ("The dog chases a red cat", "A red cat chases the dog", False, False),
     ],
 )
 def test_nearly_the_same(one: str, other: str, near: bool, same: bool) -> None:

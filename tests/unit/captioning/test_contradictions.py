@@ -68,6 +68,10 @@ IMPOSSIBLE = {
     "A light brown owl that is dark brown.": "impossible shade: light and dark (owl)",
     "The owl is in the box and it isn't in the box.": "impossible inside or outside: box and owl so and not so",
     "A plain red owl; its only colour is pink.": "impossible colour: red and pink (owl)",
+    "An owl in plain red. The colour of the owl is black.": "impossible colour: red and black (owl)",
+    "A single owl by a river, and there are two of them.": "impossible number: one and two (owl)",
+    "The owl is in the left half of the picture, at its right edge.": "impossible side: left and right (owl)",
+    "The clock is upside down and the right way up.": "impossible posture: lying and upright (clock)",
     "The owl is young. It's an old owl.": "impossible life: young and old (owl)",
 }
 POSSIBLE = [
@@ -170,6 +174,9 @@ def test_another_language_states_nothing_impossible() -> None:
                                                             ("above or below", "flagpole|owl"): {"one: owl"}}),
         ("You can see that the owl is red.", {("colour", "owl"): {"red"}}),
         ("Two cradles guard a boat.", {("number", "cradle"): {"two"}}),
+        ("The green wall sets off the owl.", {("colour", "wall"): {"green"}}),
+        ("A woman in red.", {("colour", "woman"): {"red"}, ("company", ""): {"people", "crowd"}}),
+        ("An owl in plain.", {}),
         ("A gate that is not open.", {("opening", "gate"): {"closed"}}),
         ("Over the owl is a lamp.", {("above or below", "lamp|owl"): {"one: lamp"}}),
         ("An owl with a gate behind it.", {("before or behind", "gate|owl"): {"one: owl"}}),

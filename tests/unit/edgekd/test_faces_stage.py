@@ -38,5 +38,18 @@ def test_it_comes_before_the_teacher_and_is_counted_beforehand(line: FakeLine) -
 
 def test_a_missing_detector_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"^skimage: .* 'edgekd\[privacy\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"^presidio_analyzer, skimage: .* 'edgekd\[privacy\]'"
+    ):
         ensure("privacy")
+
+
+def test_private_words_need_presidio_before_the_run(
+    line: FakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    lacking = lambda name: None if name == "presidio_analyzer" else found(name)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", lacking)
+    with pytest.raises(MissingExtraError, match=r"^presidio_analyzer: .* 'edgekd\[privacy\]'"):
+        line.run("caption.private=redact")
+    assert line.run("caption.private=keep", until="caption") == ["validate", "caption"]

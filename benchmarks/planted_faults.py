@@ -91,6 +91,11 @@ EARLIER = [
         "rules": "the model surer; in words of a fourth hand; its misses were read and its words moved",
         "near duplicate": [98, 90], "impossible": [100, 76], "between captions": [100, 68],
     },
+    {
+        "rules": "more wordings; in words of a fifth hand; its misses were read and its words moved",
+        "near duplicate": [96, 92], "off topic": [97, 93], "impossible": [100, 90],
+        "between captions": [100, 82],
+    },
 ]  # fmt: skip
 Half = Literal["first", "second"]
 CAPTIONS = 1000

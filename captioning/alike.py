@@ -25,10 +25,11 @@ _SLIP, _LONG_SLIP = 5, 8
 
 @dataclass(frozen=True)
 class Content:
-    """All words of a text, and the stems of those that say something, in their order."""
+    """All words of a text, and the stems of those that say something (`kept`), in their order."""
 
     words: tuple[str, ...]
     stems: tuple[str, ...]
+    kept: tuple[str, ...]
 
 
 class Alike:
@@ -45,12 +46,12 @@ class Alike:
     def read(self, text: str) -> Content:
         """Returns the words of a text, and the stems of those that say something."""
         said = _plain_words(self._phrases.sub(" ", text) if self._phrases else text)
-        stems = [
-            self._word(word)
+        kept = [
+            word
             for word in said
             if word in self._kept or not {word, self._word(word)} & self._fillers
         ]
-        return Content(tuple(said), tuple(stems))
+        return Content(tuple(said), tuple(map(self._word, kept)), tuple(kept))
 
     def same(self, one: Content, other: Content) -> bool:
         """Whether two texts are the same words in the same order, slips of the hand aside."""
@@ -60,6 +61,11 @@ class Alike:
         """Whether as many of the stems are shared as the rules ask, a part of them moved at most."""
         both, of = self._shared(one, other)
         return both >= self._threshold * of and _part_moved(one.stems, other.stems)
+
+    def exchanged(self, one: Content, other: Content) -> bool:
+        """Whether each says a word that the other does not: "a man" and "a girl" with a dog."""
+        left, right = _said_alone(one, other), _said_alone(other, one)
+        return bool(left) and bool(right)
 
     def equal(self, one: Content, other: Content) -> bool:
         """Whether all of the stems are shared, in any order."""
@@ -82,6 +88,17 @@ class Alike:
     def _word(self, word: str) -> str:
         stem = _stem(_NUMBERS.get(word, word))
         return self._spellings.get(stem, stem)
+
+
+def _said_alone(one: Content, other: Content) -> list[str]:
+    """The words of one text that the other has in no form, slips of the hand aside."""
+    return [
+        word
+        for word, stem in zip(one.kept, one.stems, strict=True)
+        if stem not in other.stems
+        and not any(slip(word, said) for said in other.kept)
+        and not any(slip(stem, said) for said in other.stems)
+    ]
 
 
 def _part_moved(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -109,9 +126,12 @@ def _part_moved(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _inverted(ours: list[str], theirs: list[str]) -> bool:
     """Whether a place changed sides with what is there: "near a wall stands an owl"."""
+    size = len(ours)
+    near = ours.index("near") if "near" in ours else 0
+    if near and [*ours[near + 1 :], "near", *ours[:near]] == theirs:  # "a wall near an owl"
+        return True
     if ours[0] not in _PLACES:
         return False
-    size = len(ours)
     return any(
         ours[end:] + ours[begin:end] + ours[:begin] == theirs
         for begin in range(2, size - 1)

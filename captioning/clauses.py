@@ -99,6 +99,8 @@ NUMBER = "number"
 _MATERIAL = "material"
 _UNIFORM = "uniform"
 _ONE = ("one", "ones")
+# Groups of where in a picture something is.
+_WHERE = ("side", "ground")
 _IS = re.compile(r"\b(it|that|he|she|there|here|who)'s\b")
 _ITS_SIDE = re.compile(r"\b(to) its (left|right)\b(?! (?:hand|side|eye|ear|leg|wing|arm|foot|paw))")
 _SIDE = re.compile(r"on the (left|right)(?: side)?\b(?! (?:of|side of|\w+ of)\b)")
@@ -116,6 +118,7 @@ class _Clause:
     def __init__(self, tokens: list[str], words: Words, sentence: Sentence):
         self._tokens, self._words, self._sentence = tokens, words, sentence
         self._since = len(sentence.nouns)
+        self._leads: list[_Value] = []
         self._begin()
 
     def read(self) -> None:
@@ -148,6 +151,9 @@ class _Clause:
                 return length
         if token in _ONE and self._said and not self._run:  # "a small one"
             self._run.append(token)
+            return 1
+        if token in ("on", "off") and self._ends_power(at):  # "the lamp is on"
+            self._said.append(_Value("power", token, token))
             return 1
         side = _SIDE.match(" ".join(self._tokens[at : at + 6]))
         if side:  # "a cat on the left, a dog on the right"
@@ -240,7 +246,7 @@ class _Clause:
             elif tokens[at] in words.skipped or (
                 tokens[at] in ("and", ",") and end == at and found
             ):
-                uniform |= tokens[at] in words.uniform
+                uniform |= tokens[at] in words.uniform | words.exact
                 at += 1
             elif length and not meanings[0].relation and meanings[0].name != NUMBER:
                 at += length  # "soft fabric", "stainless steel"
@@ -393,6 +399,11 @@ class _Clause:
         _, meanings = self._words.phrase(self._tokens, at)
         return bool(meanings) and meanings[0].relation
 
+    def _ends_power(self, at: int) -> bool:
+        after = self._tokens[at + 1] if at + 1 < len(self._tokens) else ","
+        known = ("power", self._tokens[at]) in self._words.others
+        return known and self._predicate and not self._run and after in (",", "and", "but")
+
     def _placed_at(self, at: int) -> bool:
         """Whether a pronoun stands behind a preposition: "the box beside it is red"."""
         words = self._words
@@ -438,7 +449,11 @@ class _Clause:
         said = Said(tuple(self._said), self._joined, self._uniform)
         if described is not None:
             described.said.append(said)
+        elif self._said and not self._run and all(v.group in _WHERE for v in self._said):
+            self._leads = self._said  # "in the foreground there is a cat"
         elif self._run:
+            said = replace(said, values=(*said.values, *self._leads))
+            self._leads = []
             noun = Noun(tuple(self._run), self._definite, self._placed, [said])
             noun.exact, noun.carried = self._exact, self._carried
             noun.compared, noun.absent = self._compared, self._lacks

@@ -116,6 +116,8 @@ class Reader:
         for noun in sentence.nouns:
             for name in dict.fromkeys(v.group for said in noun.said for v in said.values):
                 group = self._rules.groups[name]
+                if group.of and noun.key not in group.of:
+                    continue
                 stated = [said.of(name) for said in noun.said]
                 for said, found in zip(noun.said, stated, strict=True):
                     if len(found) > 1 and not self._allowed(group, said, noun):

@@ -242,7 +242,7 @@ class _NameFinder:
     def __init__(self, rules: Names, listed: frozenset[str]):
         self._not_names = frozenset(rules.not_names)
         self._weak = frozenset(rules.also_words)
-        self._listed = listed
+        self._listed = listed | frozenset(rules.given)
         titles = "|".join(map(re.escape, rules.titles))
         cues = "|".join(map(re.escape, rules.cues))
         self._titled = re.compile(rf"\b(?:{titles})\b\.? (?=({_CAPITAL}(?: {_CAPITAL})?))")

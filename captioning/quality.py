@@ -213,7 +213,8 @@ class QualityFilter:
                 continue
             same = self._alike.same(one.read.content, other.read.content)
             if same or (
-                one.read.adds_nothing_to(other.read, self._alike)
+                not self._alike.exchanged(one.read.content, other.read.content)
+                and one.read.adds_nothing_to(other.read, self._alike)
                 and (
                     jaccard(one.caption.text, other.caption.text) >= self._near_duplicate_jaccard
                     or self._alike.near(one.read.content, other.read.content)

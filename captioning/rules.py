@@ -162,7 +162,8 @@ class Limits(Section):
 class Group(Section):
     """Values of which one object, or the scene, has one only.
 
-    `either`: what is not one of its two values is the other. `covers`: values of a scene that leave open which of others it is: "by day" may be at noon.
+    `either`: what is not one of its two values is the other. `of`: the only things that have one, as
+    one of them is called. `covers`: values of a scene that leave open which of others it is: "by day" may be at noon.
     """
 
     scope: Literal["object", "scene"]
@@ -170,6 +171,7 @@ class Group(Section):
     compound: bool = False
     unless: tuple[str, ...] = ()
     either: bool = False
+    of: tuple[str, ...] = ()
     covers: dict[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
     values: dict[str, list[str]] = pydantic.Field(min_length=2)
 
@@ -242,6 +244,7 @@ class Names(Section):
     titles: list[str]
     not_names: list[str]
     also_words: list[str]
+    given: tuple[str, ...] = ()
 
 
 class Private(Section):

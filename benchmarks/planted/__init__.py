@@ -7,9 +7,21 @@ before by somebody who sees neither rules nor results.
 
 from __future__ import annotations
 
-from benchmarks.planted import again, blind, fresh, further, more, other, texts, unseen, wide, words
+from benchmarks.planted import (
+    again,
+    blind,
+    fourth,
+    fresh,
+    further,
+    more,
+    other,
+    texts,
+    unseen,
+    wide,
+    words,
+)
 
-FIRST = (words, more, again, fresh, blind, other, further, wide, texts)
+FIRST = (words, more, again, fresh, blind, other, further, fourth, wide, texts)
 SECOND = unseen
 
 __all__ = ["FIRST", "SECOND", "words"]

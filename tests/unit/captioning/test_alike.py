@@ -66,6 +66,7 @@ def test_slips_of_the_hand(one: str, other: str, found: bool) -> None:
         ("Near a wall stands a red owl", "A red owl stands near a wall", True, False),
         ("A doll and a red owl lie there", "A red owl and a doll lie there", True, False),
         ("A parrot next to a brown pallet", "The pallet next to the parrot is brown", False, False),
+        ("A gate is next to the red owl", "The red owl is next to a gate", True, False),
         ("The dog chases a red cat", "A red cat chases the dog", False, False),
     ],
 )
@@ -73,3 +74,15 @@ def test_nearly_the_same(one: str, other: str, near: bool, same: bool) -> None:
     first, second = ALIKE.read(one), ALIKE.read(other)
     assert ALIKE.near(first, second) is ALIKE.near(second, first) is near
     assert ALIKE.same(first, second) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "exchanged"),
+    [
+        ("A man draws a dog in a park", "A girl draws a dog in a park", True),
+        ("A man draws a dog in a park", "A man draws a big dog in a park", False),
+        ("A man draws a dog in a park", "A man drwas the dogs in a park", False),
+    ],
+)
+def test_another_word_in_place_of_one(one: str, other: str, exchanged: bool) -> None:
+    assert ALIKE.exchanged(ALIKE.read(one), ALIKE.read(other)) is exchanged

@@ -72,6 +72,11 @@ IMPOSSIBLE = {
     "A single owl by a river, and there are two of them.": "impossible number: one and two (owl)",
     "The owl is in the left half of the picture, at its right edge.": "impossible side: left and right (owl)",
     "The clock is upside down and the right way up.": "impossible posture: lying and upright (clock)",
+    "The man beside the owl is sitting down and standing up.": "impossible pose: sitting and standing (man)",
+    "The lamp is on, and the lamp is switched off.": "impossible power: on and off (lamp)",
+    "The box is made only of steel and only of paper.": "impossible material: metal and paper (box)",
+    "An owl in the foreground, far back in the background.": "impossible ground: fore and back (owl)",
+    "The owl is badly damaged and without a scratch.": "impossible integrity: broken and whole (owl)",
     "The owl is young. It's an old owl.": "impossible life: young and old (owl)",
 }
 POSSIBLE = [
@@ -177,6 +182,9 @@ def test_another_language_states_nothing_impossible() -> None:
         ("The green wall sets off the owl.", {("colour", "wall"): {"green"}}),
         ("A woman in red.", {("colour", "woman"): {"red"}, ("company", ""): {"people", "crowd"}}),
         ("An owl in plain.", {}),
+        ("In the foreground there is an owl.", {("ground", "owl"): {"fore"}}),
+        ("A cup sitting on a table.", {("above or below", "cup|table"): {"one: cup"}}),
+        ("The lamp is on, by an owl.", {("power", "lamp"): {"on"}}),
         ("A gate that is not open.", {("opening", "gate"): {"closed"}}),
         ("Over the owl is a lamp.", {("above or below", "lamp|owl"): {"one: lamp"}}),
         ("An owl with a gate behind it.", {("before or behind", "gate|owl"): {"one: owl"}}),

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from captioning.clauses import NUMBER, Noun, Said, Sentence, Words, read_sentence
+from captioning.clause_words import Words
+from captioning.clauses import read_sentence
 from captioning.rules import Contradictions, Group, Relation
+from captioning.sentence_parts import NUMBER, Noun, Said, Sentence
 
 # What is said not to be there at all: "there is no cat here", "no cat is to be seen".
 _NOWHERE = re.compile(

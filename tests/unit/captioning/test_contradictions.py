@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from captioning.attributes import WORDS
 from captioning.contradictions import Reader
@@ -218,3 +220,22 @@ def test_the_composed_teacher_never_contradicts_itself() -> None:
     for _ in range(300):
         text, _, _ = sample_sentence(even_K, even_A, names, 1.0, rng)
         assert reader.read(text).impossible == (), text
+
+
+RULES = load_rules().contradictions
+GRAMMAR = sorted(
+    {
+        *(word for words in RULES.grammar.model_dump().values() for word in words),
+        *(word for words in (RULES.joins, RULES.uniform, RULES.negations) for word in words),
+        *("owl", "gates", "red", "small", "it", "can", "there", "on the left", ",", ".", "isn't"),
+        *(phrase for relation in RULES.relations.values() for phrase in relation.one[:3]),
+        *(values[0] for group in RULES.groups.values() for values in group.values.values()),
+    }
+)
+
+
+@given(st.lists(st.sampled_from(GRAMMAR), max_size=14))
+def test_any_row_of_words_can_be_read(words: list[str]) -> None:
+    facts = READER.read(" ".join(words))
+    assert facts.values == READER.read(" ".join(words)).values
+    assert not facts.seen & facts.missing

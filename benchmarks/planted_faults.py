@@ -96,6 +96,10 @@ EARLIER = [
         "near duplicate": [96, 92], "off topic": [97, 93], "impossible": [100, 90],
         "between captions": [100, 82],
     },
+    {
+        "rules": "more wordings; in words of a sixth hand; its misses were read and its words moved",
+        "near duplicate": [96, 90], "impossible": [100, 90], "between captions": [100, 86],
+    },
 ]  # fmt: skip
 Half = Literal["first", "second"]
 CAPTIONS = 1000

@@ -18,7 +18,12 @@ _NUMBERS = {
     "7": "seven", "8": "eight", "9": "nine", "10": "ten", "11": "eleven", "12": "twelve",
 }  # fmt: skip
 _SHORT = {"s": "is", "re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "t": "not"}
-_PLACES = ("near", "behind", "insid", "outsid", "abov", "below", "under", "on", "over", "between")
+# A sentence that begins with one of these may begin with a place.
+_PLACES = {
+    "on", "in", "at", "under", "behind", "near", "next", "beside", "above", "below", "over", "inside",
+    "outside", "between", "atop", "beneath", "along", "against", "by",
+}  # fmt: skip
+_BY = "bi"  # the stem of "by"
 # Shorter words differ by a letter and mean another thing: "cat" and "coat".
 _SLIP, _LONG_SLIP = 5, 8
 
@@ -59,8 +64,10 @@ class Alike:
 
     def near(self, one: Content, other: Content) -> bool:
         """Whether as many of the stems are shared as the rules ask, a part of them moved at most."""
-        both, of = self._shared(one, other)
-        return both >= self._threshold * of and _part_moved(one.stems, other.stems)
+        ours, theirs = _active(one.stems), _active(other.stems)
+        both, of = _shared(ours, theirs)
+        inverted = bool({*one.words[:1], *other.words[:1]} & _PLACES)
+        return both >= self._threshold * of and _part_moved(ours, theirs, inverted)
 
     def exchanged(self, one: Content, other: Content) -> bool:
         """Whether each says a word that the other does not: "a man" and "a girl" with a dog."""
@@ -69,25 +76,26 @@ class Alike:
 
     def equal(self, one: Content, other: Content) -> bool:
         """Whether all of the stems are shared, in any order."""
-        both, of = self._shared(one, other)
+        both, of = _shared(_active(one.stems), _active(other.stems))
         return both == of
-
-    def _shared(self, one: Content, other: Content) -> tuple[int, int]:
-        """How many stems two texts share, slips of the hand among them, and how many they have."""
-        ours, theirs = Counter(one.stems), Counter(other.stems)
-        shared = ours & theirs
-        left, right = list((ours - shared).elements()), list((theirs - shared).elements())
-        both = shared.total()
-        for word in left:
-            like = next((other for other in right if slip(word, other)), None)
-            if like is not None:
-                right.remove(like)
-                both += 1
-        return both, ours.total() + theirs.total() - both
 
     def _word(self, word: str) -> str:
         stem = _stem(_NUMBERS.get(word, word))
         return self._spellings.get(stem, stem)
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[int, int]:
+    """How many stems two texts share, slips of the hand among them, and how many they have."""
+    ours, theirs = Counter(one), Counter(other)
+    shared = ours & theirs
+    left, right = list((ours - shared).elements()), list((theirs - shared).elements())
+    both = shared.total()
+    for word in left:
+        like = next((other for other in right if slip(word, other)), None)
+        if like is not None:
+            right.remove(like)
+            both += 1
+    return both, ours.total() + theirs.total() - both
 
 
 def _said_alone(one: Content, other: Content) -> list[str]:
@@ -101,8 +109,10 @@ def _said_alone(one: Content, other: Content) -> list[str]:
     ]
 
 
-def _part_moved(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _part_moved(one: tuple[str, ...], other: tuple[str, ...], inverted: bool) -> bool:
     """Whether the words that two texts share change places by moving one run of them.
+
+    inverted: a place may change sides with what is there, "near a wall stands an owl".
 
     So "in a barn, a red owl" is "a red owl in a barn", and "the box by the owl is red" is not "the
     owl by the red box".
@@ -115,28 +125,28 @@ def _part_moved(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
         else:
             ours.remove(word)
     theirs = [word[1:] for word in theirs if word.startswith(" ")]
+    near = ours.index("near") if "near" in ours else 0
+    if near and [*ours[near + 1 :], "near", *ours[:near]] == theirs:  # "a wall is near an owl"
+        return True
     while ours and ours[0] == theirs[0]:
         ours, theirs = ours[1:], theirs[1:]
     while ours and ours[-1] == theirs[-1]:
         ours, theirs = ours[:-1], theirs[:-1]
     if not ours or any(ours[at:] + ours[:at] == theirs for at in range(len(ours))):
         return True
-    return _inverted(ours, theirs) or _inverted(theirs, ours)
-
-
-def _inverted(ours: list[str], theirs: list[str]) -> bool:
-    """Whether a place changed sides with what is there: "near a wall stands an owl"."""
-    size = len(ours)
-    near = ours.index("near") if "near" in ours else 0
-    if near and [*ours[near + 1 :], "near", *ours[:near]] == theirs:  # "a wall near an owl"
-        return True
-    if ours[0] not in _PLACES:
-        return False
-    return any(
+    return inverted and any(
         ours[end:] + ours[begin:end] + ours[:begin] == theirs
-        for begin in range(2, size - 1)
-        for end in range(begin + 1, size)
+        for begin in range(1, len(ours) - 1)
+        for end in range(begin + 1, len(ours))
     )
+
+
+def _active(stems: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of "a car washed by a man" as in "a man washed a car, by"; other words as they are."""
+    at = stems.index(_BY) if _BY in stems else 0
+    if at < 2:
+        return stems
+    return (*stems[at + 1 :], stems[at - 1], *stems[: at - 1])
 
 
 def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

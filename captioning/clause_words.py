@@ -13,11 +13,15 @@ UNIFORM = "uniform"
 """The meaning of a phrase that says "wholly"."""
 _IS = re.compile(r"\b(it|that|he|she|there|here|who)'s\b")
 _ITS_SIDE = re.compile(r"\b(to) its (left|right)\b(?! (?:hand|side|eye|ear|leg|wing|arm|foot|paw))")
+_EVERY_PART = re.compile(
+    r"\b(?:every (?:single )?(?:part|inch|bit|corner|side)|all) of (?=(?:it|the|an?)\b)"
+)
 _COLOURED = re.compile(r"(?<=\w)-colou?red\b")
 
 
 def clauses(text: str) -> Iterator[list[str]]:
     """Tokens between the marks that end a clause; commas are tokens."""
+    text = _EVERY_PART.sub("", text)
     text = _ITS_SIDE.sub(r"\1 the \2 of it", _IS.sub(r"\1 is", _COLOURED.sub("", text)))
     for part in re.split(r"[.;:!?]+(?=\s|$)", text):
         tokens = re.findall(r"all(?=-)|\d+(?:[.,]\d+)+|[^\W_]+(?:['-][^\W_]+)*|,", part)

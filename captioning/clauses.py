@@ -101,9 +101,11 @@ class _Clause:
         if token in _ONE and self._now.said and not self._now.run:  # "a small one"
             self._now.run.append(token)
             return 1
-        if token in ("on", "off") and self._ends_power(at):  # "the lamp is on"
-            self._now.said.append(Value("power", token, token))
-            return 1
+        if token in ("on", "off") and self._ends_power(at):  # "the lamp is on", "on and off"
+            both = self._tokens[at + 1 : at + 3] in (["and", "on"], ["and", "off"])
+            said = [token, self._tokens[at + 2]] if both else [token]
+            self._now.said += [Value("power", word, word) for word in said]
+            return 3 if both else 1
         side = _SIDE.match(" ".join(self._tokens[at : at + 6]))
         if side:  # "a cat on the left, a dog on the right"
             self._end_noun()
@@ -248,6 +250,9 @@ class _Clause:
     def _says_how(self, token: str, at: int) -> bool:
         """Whether it is "utterly" in "an utterly black cat", "painted" in "it is painted red"."""
         _, meanings = self._words.phrase(self._tokens, at + 1)
+        adverb = token.endswith("ly") and len(token) >= _ADVERB
+        if adverb and self._now.said and self._now.predicate and not self._now.run:
+            return True  # "it is moving quickly"
         if not meanings:
             return False
         if token in self._words.painted:
@@ -255,7 +260,7 @@ class _Clause:
         if token == "as":  # "as small as a mouse"
             length, _ = self._words.phrase(self._tokens, at + 1)
             return self._tokens[at + 1 + length : at + 2 + length] == ["as"]
-        if not token.endswith("ly") or len(token) < _ADVERB:
+        if not adverb:
             return False
         return meanings[0].relation or not self._now.run or self._now.after
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from benchmarks.planted import (
     again,
     blind,
+    fifth,
     fourth,
     fresh,
     further,
@@ -21,7 +22,7 @@ from benchmarks.planted import (
     words,
 )
 
-FIRST = (words, more, again, fresh, blind, other, further, fourth, wide, texts)
+FIRST = (words, more, again, fresh, blind, other, further, fourth, fifth, wide, texts)
 SECOND = unseen
 
 __all__ = ["FIRST", "SECOND", "words"]

@@ -51,7 +51,7 @@ def test_the_halves_share_no_entry(name: str) -> None:
     assert set(first) & set(second) <= changes  # a slip of the hand is one in either half
     known = [entry for module in FIRST for entry in getattr(module, name, [])]
     assert first == known
-    assert len(second) >= 0.6 * len(getattr(SECOND, name))
+    assert len(second) >= 0.4 * len(getattr(SECOND, name))
 
 
 @pytest.mark.parametrize("name", ["REFUSALS", "BOILERPLATE", "REPEATED", "OFF_TOPIC", "PRIVATE"])

@@ -3,8 +3,7 @@
 In this order, and the first that speaks is the reason: refused, boilerplate, length, language,
 exact and near duplicate, impossible, contradicts measured, repeated on many images, refused or
 boilerplate by a small model, low confidence, off topic, voted down, contradicts the other captions of
-its image. What the words are is data: see
-captioning/rules.
+its image. What the words are is data: see captioning/rules.
 """
 
 from __future__ import annotations
@@ -170,7 +169,7 @@ class QualityFilter:
         own = _own_words(text)
         filler = refusals.filler.search(own if classed else text)
         evading = None
-        if not classed and self._no_caption_limits.min_probability <= 1:
+        if not classed:
             filler, evading = self._wide(own, filler, refusals.evading.search(own))
         if evading is not None:
             return "refused"
@@ -190,6 +189,8 @@ class QualityFilter:
         filler = filler or self._rules.refusals.unclassed_filler.search(own)
         if filler is None and evading is None:
             return None, None
+        if self._no_caption_limits.min_probability > 1:
+            return filler, None if filler is not None else evading
         caption, refusal, boilerplate = no_caption.shipped().probabilities(own).tolist()
         if caption >= self._no_caption_limits.surely_caption:
             return None, None

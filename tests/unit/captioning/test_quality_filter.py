@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,6 +98,30 @@ def test_quoted_words_beside_a_class_are_read_off_the_picture(
     text: str, reason: str | None
 ) -> None:
     assert run([text])[0] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "not_asked"),
+    [
+        # Both kinds of pattern are found: the model says which it is, else page words go first.
+        ("No caption could be generated.", "refused", "boilerplate: No caption"),
+        # No pattern is found.
+        ("Warming up the captioner, check back soon", "refused", None),
+        # A pattern is found, and the model is sure that it is a caption.
+        ("Error in the brickwork: one yellow brick in a red wall", None, "refused"),
+        ("Sorry, I cannot help with that.", "refused", "refused"),
+    ],
+)
+def test_the_small_model_is_asked_or_not(
+    text: str, asked: str | None, not_asked: str | None
+) -> None:
+    without = RULES.limits.no_caption.model_copy(update={"min_probability": 2.0})
+    limits = RULES.limits.model_copy(update={"no_caption": without})
+    rules = dataclasses.replace(RULES, limits=limits)
+    caption = Caption("a", 0, text, "plain", 1.0, 0, "test", 0.9)
+    for given, reason in ((RULES, asked), (rules, not_asked)):
+        (judged,) = QualityFilter(TASK, given, **DEFAULTS)([caption], {})
+        assert judged.dropped == reason
 
 
 def test_a_language_may_be_allowed() -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from itertools import permutations
 
 from captioning.rules import Contradictions
-from captioning.sentence_parts import Meaning, singular
+from captioning.sentence_parts import NUMBER, Meaning, singular
 
 UNIFORM = "uniform"
 """The meaning of a phrase that says "wholly"."""
 _IS = re.compile(r"\b(it|that|he|she|there|here|who)'s\b")
-_ITS_SIDE = re.compile(r"\b(to) its (left|right)\b(?! (?:hand|side|eye|ear|leg|wing|arm|foot|paw))")
+_ITS_SIDE = re.compile(r"\bto its (left|right)\b(?! (?:hand|side|eye|ear|leg|wing|arm|foot|paw))")
 _EVERY_PART = re.compile(
     r"\b(?:every (?:single )?(?:part|inch|bit|corner|side)|all) of (?=(?:it|the|an?)\b)"
 )
@@ -22,7 +22,7 @@ _COLOURED = re.compile(r"(?<=\w)-colou?red\b")
 def clauses(text: str) -> Iterator[list[str]]:
     """Tokens between the marks that end a clause; commas are tokens."""
     text = _EVERY_PART.sub("", text)
-    text = _ITS_SIDE.sub(r"\1 the \2 of it", _IS.sub(r"\1 is", _COLOURED.sub("", text)))
+    text = _ITS_SIDE.sub(r"to the \1 of it", _IS.sub(r"\1 is", _COLOURED.sub("", text)))
     for part in re.split(r"[.;:!?]+(?=\s|$)", text):
         tokens = re.findall(r"all(?=-)|\d+(?:[.,]\d+)+|[^\W_]+(?:['-][^\W_]+)*|,", part)
         if tokens:
@@ -70,6 +70,17 @@ class Words:
                 if tuple(map(_article, tokens[at : at + len(words)])) == words:
                     return len(words), meanings
         return 0, []
+
+    def describing(self, tokens: list[str], at: int) -> int:
+        """Returns how many tokens the phrase has that begins there and describes a thing, else 0."""
+        length, meanings = self.phrase(tokens, at)
+        describes = meanings and not meanings[0].relation and meanings[0].name != NUMBER
+        return length if describes else 0
+
+    def relating(self, tokens: list[str], at: int) -> bool:
+        """Whether a phrase that says where something is begins there."""
+        _, meanings = self.phrase(tokens, at)
+        return bool(meanings) and meanings[0].relation
 
     def name(self, tokens: list[str], at: int) -> int:
         """Returns how many tokens the name has that begins there: "black swan" is no black thing.

@@ -22,6 +22,7 @@ from captioning.sentence_parts import (
 
 _MATERIAL = "material"
 _ONE = ("one", "ones")
+_HAS = ("has", "have", "had")
 # Groups of where in a picture something is.
 _WHERE = ("side", "ground")
 _SIDE = re.compile(r"on the (left|right)(?: side)?\b(?! (?:of|side of|\w+ of)\b)")
@@ -106,7 +107,7 @@ class _Clause:
             said = [token, self._tokens[at + 2]] if both else [token]
             self._now.said += [Value("power", word, word) for word in said]
             return 3 if both else 1
-        side = _SIDE.match(" ".join(self._tokens[at : at + 6]))
+        side = _SIDE.match(" ".join(self._tokens[at : at + 6])) if token == "on" else None
         if side:  # "a cat on the left, a dog on the right"
             self._end_noun()
             if self._sentence.nouns:
@@ -144,11 +145,9 @@ class _Clause:
         self._forget_relation()
         sentence = self._sentence
         owner, object_at = sentence.owner(self._since), len(sentence.nouns)
-        if owner is None or not owner.absent:
-            sentence.relations += [
-                Placed(meaning, owner, object_at, self._now.denies) for meaning in meanings
-                if self._now.denies or not self._now.negated
-            ]  # fmt: skip
+        heard = self._now.denies or not self._now.negated
+        if heard and (owner is None or not owner.absent):
+            sentence.relations.append(Placed(meanings, owner, object_at, self._now.denies))
         self._now.placed = True
 
     def _describe(self, meanings: list[Meaning], said: list[str]) -> None:
@@ -203,7 +202,7 @@ class _Clause:
             ):
                 uniform |= tokens[at] in words.uniform | words.exact
                 at += 1
-            elif length and not meanings[0].relation and meanings[0].name != NUMBER:
+            elif words.describing(tokens, at):
                 at += length  # "soft fabric", "stainless steel"
             else:
                 break
@@ -272,11 +271,10 @@ class _Clause:
         ):
             self._now.joined |= self._tokens[following] in self._words.joins - {"and"}
             following += 1
-        _, meanings = self._words.phrase(self._tokens, following)
-        if not meanings or meanings[0].relation or meanings[0].name == NUMBER:
-            self._end_noun()
-        else:
+        if self._words.describing(self._tokens, following):
             self._now.joined |= token != ","
+        else:
+            self._end_noun()
 
     def _pass(self, token: str, at: int) -> None:
         words = self._words
@@ -304,14 +302,14 @@ class _Clause:
             self._since = len(self._sentence.nouns)
             self._now.predicate, self._now.determined = True, False
             self._now.negated = self._now.denies = denies
-        elif token in _ANOTHER and self._relates(at + 1):
+        elif token in _ANOTHER and words.relating(self._tokens, at + 1):
             self._now.run.append(token)
         elif token in words.determiners:
             self._now.lacks = self._now.lacks and token in ("a", "an", "any")
             self._now.named = self._now.predicate
             self._now.determined, self._now.predicate = True, False
             self._now.definite = token not in ("a", "an", "another", "some")
-        elif token in ("has", "have", "had"):
+        elif token in _HAS:
             self._now.carried = True
         elif token in words.negations:
             self._now.denies = self._now.predicate and not self._limits(at + 1)
@@ -322,27 +320,31 @@ class _Clause:
         elif token in words.prepositions:
             self._now.placed, self._now.compared = True, token in ("as", "than")
 
+    def _after(self, at: int) -> str:
+        """The next token; the end of a clause is like a comma."""
+        return self._tokens[at + 1] if at + 1 < len(self._tokens) else ","
+
     def _stops(self, at: int) -> bool:
         """Whether a noun is at its end before this token; "the can is red" speaks of a can."""
         token, words = self._tokens[at], self._words
         if token != "can":
             return words.stops(token)
-        after = self._tokens[at + 1] if at + 1 < len(self._tokens) else ","
+        after = self._after(at)
         plain = words.is_verb(after) and not after.endswith("s")
         return not words.stops(after) or plain or after in ("be", "not")
 
     def _follows(self, at: int) -> bool:
         """Whether what follows a verb describes its subject: "stands upright", "has been broken"."""
         token, words = self._tokens[at], self._words
-        if token in ("has", "have", "had") and self._tokens[at + 1 : at + 2] == ["been"]:
+        if token in _HAS and self._after(at) == "been":
             return True
-        if token not in words.postures and token not in ("has", "have", "had"):
+        if token not in words.postures and token not in _HAS:
             return False
         while at + 1 < len(self._tokens) and self._tokens[at + 1] in words.skipped:
             at += 1
-        length, meanings = words.phrase(self._tokens, at + 1)
+        length = words.describing(self._tokens, at + 1)
         end = at + 1 + length
-        if not meanings or meanings[0].relation or any(m.name == NUMBER for m in meanings):
+        if not length:
             return False
         return end >= len(self._tokens) or self._stops(end) or self._tokens[end].endswith("ly")
 
@@ -350,22 +352,17 @@ class _Clause:
         """Whether the one word read is like what follows: "is proud and clean"."""
         if not self._now.predicate or self._now.determined or len(self._now.run) != 1:
             return False
-        _, meanings = self._words.phrase(self._tokens, at + 1)
-        return bool(meanings) and not meanings[0].relation and meanings[0].name != NUMBER
-
-    def _relates(self, at: int) -> bool:
-        _, meanings = self._words.phrase(self._tokens, at)
-        return bool(meanings) and meanings[0].relation
+        return self._words.describing(self._tokens, at + 1) > 0
 
     def _ends_power(self, at: int) -> bool:
-        after = self._tokens[at + 1] if at + 1 < len(self._tokens) else ","
         known = ("power", self._tokens[at]) in self._words.others
-        return known and self._now.predicate and not self._now.run and after in (",", "and", "but")
+        ends = self._after(at) in (",", "and", "but")
+        return known and self._now.predicate and not self._now.run and ends
 
     def _placed_at(self, at: int) -> bool:
         """Whether a pronoun stands behind a preposition: "the box beside it is red"."""
-        words = self._words
-        return at > 0 and (self._tokens[at - 1] in words.prepositions or self._relates(at - 1))
+        words, tokens = self._words, self._tokens
+        return at > 0 and (tokens[at - 1] in words.prepositions or words.relating(tokens, at - 1))
 
     def _limits(self, at: int) -> bool:
         """Whether "not" is followed by what only limits: "not only red", "not entirely red"."""
@@ -380,7 +377,7 @@ class _Clause:
 
     def _is_done(self, token: str, at: int) -> bool:
         """Whether it is "adorns" in "a wall adorns the room", which no list has."""
-        after = self._tokens[at + 1] if at + 1 < len(self._tokens) else ""
+        after = self._after(at)
         follows = after in self._words.determiners or after in ("off", "up", "out", "away")
         return bool(self._now.run) and self._now.determined and follows and singular(token) != token
 
@@ -416,9 +413,11 @@ class _Clause:
         elif self._now.run:
             said = replace(said, values=(*said.values, *self._leads))
             self._leads = []
-            noun = Noun(tuple(self._now.run), self._now.definite, self._now.placed, [said])
-            noun.exact, noun.carried = self._now.exact, self._now.carried
-            noun.compared, noun.absent = self._now.compared, self._now.lacks
+            now = self._now
+            noun = Noun(
+                tuple(now.run), [said], definite=now.definite, placed=now.placed, exact=now.exact,
+                carried=now.carried, compared=now.compared, absent=now.lacks,
+            )  # fmt: skip
             self._place_before(noun)
             self._sentence.nouns.append(noun)
         if self._now.run or self._now.said:

@@ -88,22 +88,21 @@ class Reader:
                 if not self._words.negations & set(text[: match.start()].split()[-2:]):
                     said.setdefault(group, {})[value] = match
         for group, found in said.items():
-            may_be = [self._may_be(group, value) for value in found]
-            agreed = frozenset.intersection(*may_be)
+            may_be = {value: self._rules.groups[group].may_be(value) for value in found}
+            agreed = frozenset.intersection(*may_be.values())
             values[group, ""] = agreed or frozenset(found)
+            if agreed:
+                continue
             begins = [match.start() for match in found.values()]
             first, last = min(begins), max(begins)
             around = set(re.findall(r"[\w'-]+", text[max(0, first - 10) : last]))
             joined = around & (self._words.joins - {"and", "with", "but"})
             elsewhere = any(_holds(text, word) for word in self._rules.groups[group].unless)
             contrasted = all(self._begins_clause(text, match) for match in found.values())
-            if not agreed and not (elsewhere or joined or contrasted):
+            if not (elsewhere or joined or contrasted):
                 apart = [pair for pair in combinations(found, 2)
-                         if not self._may_be(group, pair[0]) & self._may_be(group, pair[1])]  # fmt: skip
+                         if not may_be[pair[0]] & may_be[pair[1]]]  # fmt: skip
                 yield f"impossible {group}: {_list(apart[0] if apart else found)}"
-
-    def _may_be(self, group: str, value: str) -> frozenset[str]:
-        return self._rules.groups[group].may_be(value)
 
     def _begins_clause(self, text: str, match: re.Match[str]) -> bool:
         """Whether it is one of two times or places told apart: "by day open, by night closed"."""
@@ -168,16 +167,17 @@ class Reader:
             one, other = placed.owner, sentence.noun(placed.object_at)
             if one is None or other is None or one.key == other.key:
                 continue
-            rule = self._rules.relations[placed.meaning.name]
-            key = (placed.meaning.name, "|".join(sorted((one.key, other.key))))
-            said = _direction(rule, placed.meaning.value, one.key, other.key)
-            if placed.denied:
-                denied.append((key, said))
-                continue
-            known = values.get(key, frozenset())
-            values[key] = known | {said}
-            if known and said not in known:
-                yield f"impossible {key[0]}: {one.head} and {other.head} both ways"
+            things = "|".join(sorted((one.key, other.key)))
+            for meaning in placed.meanings:
+                rule = self._rules.relations[meaning.name]
+                said = _direction(rule, meaning.value, one.key, other.key)
+                if placed.denied:
+                    denied.append(((meaning.name, things), said))
+                    continue
+                known = values.get((meaning.name, things), frozenset())
+                values[meaning.name, things] = known | {said}
+                if known and said not in known:
+                    yield f"impossible {meaning.name}: {one.head} and {other.head} both ways"
         left, right = ([noun.key for noun in sentence.nouns if noun.side == side]
                        for side in ("left", "right"))  # fmt: skip
         if (

@@ -48,15 +48,15 @@ class Noun:
     """
 
     words: tuple[str, ...]
+    said: list[Said]
     definite: bool
     placed: bool
-    said: list[Said]
-    denied: set[tuple[str, str]] = field(default_factory=set)
-    exact: bool = False
-    carried: bool = False
-    compared: bool = False
+    exact: bool
+    carried: bool
+    compared: bool
+    absent: bool
     side: str = ""
-    absent: bool = False
+    denied: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def head(self) -> str:
@@ -74,7 +74,9 @@ class Noun:
 
 @dataclass(frozen=True)
 class Placed:
-    meaning: Meaning
+    """A phrase that relates two nouns; it may mean several things: "shorter than" is lower as well."""
+
+    meanings: list[Meaning]
     owner: Noun | None
     object_at: int
     denied: bool

@@ -30,11 +30,15 @@ _SLIP, _LONG_SLIP = 5, 8
 
 @dataclass(frozen=True)
 class Content:
-    """All words of a text, and the stems of those that say something (`kept`), in their order."""
+    """All words of a text, and the stems of those that say something (`kept`), in their order.
+
+    `active` are the stems as an active sentence has them.
+    """
 
     words: tuple[str, ...]
-    stems: tuple[str, ...]
     kept: tuple[str, ...]
+    stems: tuple[str, ...]
+    active: tuple[str, ...]
 
 
 class Alike:
@@ -56,7 +60,8 @@ class Alike:
             for word in said
             if word in self._kept or not {word, self._word(word)} & self._fillers
         ]
-        return Content(tuple(said), tuple(map(self._word, kept)), tuple(kept))
+        stems = tuple(map(self._word, kept))
+        return Content(tuple(said), tuple(kept), stems, _active(stems))
 
     def same(self, one: Content, other: Content) -> bool:
         """Whether two texts are the same words in the same order, slips of the hand aside."""
@@ -64,19 +69,17 @@ class Alike:
 
     def near(self, one: Content, other: Content) -> bool:
         """Whether as many of the stems are shared as the rules ask, a part of them moved at most."""
-        ours, theirs = _active(one.stems), _active(other.stems)
-        both, of = _shared(ours, theirs)
+        both, of = _shared(one.active, other.active)
         inverted = bool({*one.words[:1], *other.words[:1]} & _PLACES)
-        return both >= self._threshold * of and _part_moved(ours, theirs, inverted)
+        return both >= self._threshold * of and _part_moved(one.active, other.active, inverted)
 
     def exchanged(self, one: Content, other: Content) -> bool:
         """Whether each says a word that the other does not: "a man" and "a girl" with a dog."""
-        left, right = _said_alone(one, other), _said_alone(other, one)
-        return bool(left) and bool(right)
+        return _says_more(one, other) and _says_more(other, one)
 
     def equal(self, one: Content, other: Content) -> bool:
         """Whether all of the stems are shared, in any order."""
-        both, of = _shared(_active(one.stems), _active(other.stems))
+        both, of = _shared(one.active, other.active)
         return both == of
 
     def _word(self, word: str) -> str:
@@ -98,24 +101,22 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[int, int]:
     return both, ours.total() + theirs.total() - both
 
 
-def _said_alone(one: Content, other: Content) -> list[str]:
-    """The words of one text that the other has in no form, slips of the hand aside."""
-    return [
-        word
-        for word, stem in zip(one.kept, one.stems, strict=True)
-        if stem not in other.stems
+def _says_more(one: Content, other: Content) -> bool:
+    """Whether a text has a word that the other has in no form, slips of the hand aside."""
+    return any(
+        stem not in other.stems
         and not any(slip(word, said) for said in other.kept)
         and not any(slip(stem, said) for said in other.stems)
-    ]
+        for word, stem in zip(one.kept, one.stems, strict=True)
+    )
 
 
 def _part_moved(one: tuple[str, ...], other: tuple[str, ...], inverted: bool) -> bool:
     """Whether the words that two texts share change places by moving one run of them.
 
-    inverted: a place may change sides with what is there, "near a wall stands an owl".
-
     So "in a barn, a red owl" is "a red owl in a barn", and "the box by the owl is red" is not "the
-    owl by the red box".
+    owl by the red box". inverted: a place may change sides with what is there, "near a wall stands
+    an owl".
     """
     ours, theirs = list(one), list(other)
     for word in one:

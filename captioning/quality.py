@@ -212,14 +212,14 @@ class QualityFilter:
         for other in kept:
             if one.read.says_otherwise(other.read):
                 continue
-            same = self._alike.same(one.read.content, other.read.content)
-            if same or (
-                not self._alike.exchanged(one.read.content, other.read.content)
-                and one.read.adds_nothing_to(other.read, self._alike)
+            ours, theirs = one.read.content, other.read.content
+            if self._alike.same(ours, theirs) or (
+                one.read.adds_nothing_to(other.read, self._alike)
                 and (
                     jaccard(one.caption.text, other.caption.text) >= self._near_duplicate_jaccard
-                    or self._alike.near(one.read.content, other.read.content)
+                    or self._alike.near(ours, theirs)
                 )
+                and not self._alike.exchanged(ours, theirs)
             ):
                 return "near duplicate"
         return None

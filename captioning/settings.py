@@ -72,6 +72,11 @@ class CaptionConfig(Section):
         "extra privacy",
     )
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The install extras whose libraries captioning imports with these settings."""
+        return ("captioning",) if self.private == "keep" else ("captioning", "privacy")
+
     @pydantic.field_validator("temperatures")
     @classmethod
     def _positive(cls, temperatures: list[float]) -> list[float]:

@@ -699,7 +699,7 @@ def _check_targets(
     store = RunStore(config.folder)
     if not store.path("targets", "targets.npz").is_file():
         raise UsageError(f"{config.folder}: no targets yet. First: edgekd caption {path}")
-    extras.ensure("captioning")
+    extras.ensure(*config.caption.extras)
     with Display() as display:
         display.stage_started("check", 1, 1)
         found = live_check.check(

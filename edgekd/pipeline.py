@@ -73,10 +73,7 @@ def run(
         Interrupted: stopped; what was finished is kept.
     """
     stages = planned(config, until, skip)
-    needed = [stage.extra for stage in stages if stage.extra]
-    if config.caption.private != "keep" and any(stage.name == "caption" for stage in stages):
-        needed.append("privacy")
-    extras.ensure(*dict.fromkeys(needed))
+    extras.ensure(*dict.fromkeys(extra for stage in stages for extra in stage.extras(config)))
     listener = listener or Quiet()
     # transformers brings torchao, which makes torch warn about itself on every start.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)

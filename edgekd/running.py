@@ -84,7 +84,7 @@ Act = Callable[[Run, Progress], tuple[list[Path], Any]]
 class Stage:
     """`inputs` is everything the result depends on; it is only asked once earlier stages ended.
 
-    `extra` names the install extra whose libraries it imports. `leaves` are the files that later
+    `extras` names the install extras whose libraries it imports. `leaves` are the files that later
     stages may depend on.
     """
 
@@ -93,7 +93,7 @@ class Stage:
     inputs: Callable[[Run], MadeOf]
     act: Act
     wanted: Callable[[RunConfig], bool] = lambda config: True
-    extra: str | None = None
+    extras: Callable[[RunConfig], tuple[str, ...]] = lambda config: ()
     leaves: tuple[str, ...] = ()
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -493,6 +493,10 @@ def _facts(current: Run) -> assemble.Facts:
     )
 
 
+def _needing(*extras: str) -> Callable[[RunConfig], tuple[str, ...]]:
+    return lambda config: extras
+
+
 STAGES: tuple[Stage, ...] = (
     Stage("validate", manifests.SCHEMA, keys.validate, _validate, leaves=("manifest.parquet",)),
     Stage(
@@ -501,14 +505,14 @@ STAGES: tuple[Stage, ...] = (
         keys.faces,
         _faces,
         lambda config: config.caption.count_faces,
-        extra="privacy",
+        extras=_needing("privacy"),
     ),
     Stage(
         "caption",
         captioning.CAPTION_SCHEMA,
         keys.caption,
         _caption,
-        extra="captioning",
+        extras=lambda config: config.caption.extras,
         leaves=(
             "captions/raw.parquet",
             *(
@@ -525,7 +529,7 @@ STAGES: tuple[Stage, ...] = (
         keys.audit,
         _audit,
         lambda config: config.report.audit_images > 0,
-        extra="captioning",
+        extras=_needing("captioning"),
     ),
     Stage(
         "sweep",
@@ -533,7 +537,7 @@ STAGES: tuple[Stage, ...] = (
         keys.sweep,
         _sweep,
         lambda config: config.targets.temperatures == "student",
-        extra="students",
+        extras=_needing("students"),
     ),
     Stage(
         "targets",
@@ -548,7 +552,7 @@ STAGES: tuple[Stage, ...] = (
         keys.views,
         _views,
         lambda config: config.targets.views > 0,
-        extra="students",
+        extras=_needing("students"),
         leaves=("targets/views.parquet", "targets/views.npz"),
     ),
     Stage(
@@ -556,7 +560,7 @@ STAGES: tuple[Stage, ...] = (
         students.DISTILL_SCHEMA,
         keys.distill,
         _distill,
-        extra="students",
+        extras=_needing("students"),
         leaves=("checkpoints/student.safetensors",),
     ),
     Stage(
@@ -565,7 +569,7 @@ STAGES: tuple[Stage, ...] = (
         keys.baseline,
         _baseline,
         lambda config: config.baseline.enabled,
-        extra="students",
+        extras=_needing("students"),
         leaves=("checkpoints/labels_alone.safetensors",),
     ),
     Stage(
@@ -574,17 +578,17 @@ STAGES: tuple[Stage, ...] = (
         keys.prune,
         _prune,
         lambda config: config.prune.enabled,
-        extra="students",
+        extras=_needing("students"),
         leaves=("checkpoints/student_pruned.safetensors",),
     ),
-    Stage("export", exporting.EXPORT_SCHEMA, keys.export, _export, extra="export"),
+    Stage("export", exporting.EXPORT_SCHEMA, keys.export, _export, extras=_needing("export")),
     Stage(
         "quantize",
         exporting.QUANTIZE_SCHEMA,
         keys.quantize,
         _quantize,
         lambda config: "int8" in config.export.precisions or config.exported_teacher is not None,
-        extra="export",
+        extras=_needing("export"),
     ),
     Stage("evaluate", exporting.EVALUATE_SCHEMA, keys.evaluate, _evaluate),
     Stage("check", CHECK_SCHEMA, keys.check, _check),

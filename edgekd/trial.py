@@ -36,7 +36,7 @@ def run(config: RunConfig, page: Path | None = None, progress: Progress = silent
     Raises:
         DataError: there is no training image.
     """
-    extras.ensure("captioning", *(["privacy"] if config.caption.private != "keep" else []))
+    extras.ensure(*config.caption.extras)
     manifest = read_data(config)
     also_to_fit = not any(teacher.kind in _DEAR for teacher in config.caption.teachers)
     few, shown = trial.images_of_trial(manifest, config.seed, also_to_fit)

@@ -64,7 +64,7 @@ class FakeLine:
                 write_text(path, made_of)
             return paths, {"made_of": made_of}
 
-        return dataclasses.replace(stage, act=act, extra=None)
+        return dataclasses.replace(stage, act=act)
 
 
 class _Heard(Quiet):

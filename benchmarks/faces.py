@@ -20,7 +20,6 @@ from PIL import Image
 
 from benchmarks import arguments, caltech, results_file
 from captioning.faces import Detection, FaceCounter
-from edgekd.metrics import wilson_interval
 from edgekd.preprocess import open_image
 from edgekd.store import digest, file_sha256
 
@@ -128,11 +127,11 @@ def _figures(
     }
     outliers = [n for name, n in plain.items() if name.startswith(caltech.OUTLIERS)]
     figures = {
-        "faces_found": _figure(n > 0 for n in alone),
-        "faces_counted_as_one": _figure(n == 1 for n in alone),
-        "four_counted_as_four": _figure(n == 4 for n in four),
-        "others_with_a_face": _figure(n > 0 for n in plain.values()),
-        "background_with_a_face": _figure(n > 0 for n in outliers),
+        "faces_found": results_file.share(n > 0 for n in alone),
+        "faces_counted_as_one": results_file.share(n == 1 for n in alone),
+        "four_counted_as_four": results_file.share(n == 4 for n in four),
+        "others_with_a_face": results_file.share(n > 0 for n in plain.values()),
+        "background_with_a_face": results_file.share(n > 0 for n in outliers),
     }
     return figures, sorted(name for name, n in plain.items() if n)
 
@@ -152,12 +151,6 @@ def _fours(paths: list[Path]) -> Iterable[Image.Image]:
 def _share(hits: Iterable[bool]) -> float:
     known = list(hits)
     return sum(known) / len(known)
-
-
-def _figure(hits: Iterable[bool]) -> dict[str, Any]:
-    known = list(hits)
-    low, high = wilson_interval(sum(known), len(known))
-    return results_file.figure([_share(known)], "share", len(known)) | {"low": low, "high": high}
 
 
 def _name(how: Detection) -> str:

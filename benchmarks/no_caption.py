@@ -19,10 +19,10 @@ from benchmarks import results_file
 from benchmarks.plain_captions import CAPTIONS
 from benchmarks.planted.rewrites import with_articles
 from benchmarks.planted_faults import CLASSES, half_of
+from benchmarks.tuxpaint import english
 from captioning.no_caption import BUCKETS, KINDS, PATH, NoCaption, features
 from captioning.quality import QualityFilter
 from captioning.rules import load_rules
-from edgekd.metrics import wilson_interval
 from edgekd.records import Caption, TaskSpec
 
 NOUNS = (
@@ -131,8 +131,7 @@ def _dropped(stamps: Path) -> list[bool]:
         SystemExit: no texts there.
     """
     paths = sorted(stamps.rglob("*.txt"))
-    lines = (path.read_text(encoding="utf-8").partition("\n")[0].strip() for path in paths)
-    texts = list(dict.fromkeys(line for line in lines if line))
+    texts = list(dict.fromkeys(filter(None, map(english, paths))))
     if not texts:
         raise SystemExit(
             f"{stamps}: no texts of stamps. Point --stamps to tuxpaint's folder stamps"
@@ -156,12 +155,6 @@ def _write(found: dict[str, list[bool]], dropped: list[bool] | None) -> Path:
     }
     if dropped is not None:
         shares["stamps_dropped"] = dropped
-    figures = {}
-    for name, hits in shares.items():
-        value = sum(hits) / len(hits)
-        low, high = wilson_interval(sum(hits), len(hits))
-        figures[name] = {"value": value, "low": low, "high": high, "n": len(hits),
-                         "unit": "share", "per_seed": [value]}  # fmt: skip
     return results_file.write(
         "no_caption",
         claim="In cross-validation the small model finds these shares of refusals and page texts, "
@@ -172,7 +165,7 @@ def _write(found: dict[str, list[bool]], dropped: list[bool] | None) -> Path:
             "name": "the first half of benchmarks/planted, and benchmarks/plain_captions.py",
             "counts": {name: len(hits) for name, hits in shares.items()},
         },
-        figures=figures,
+        figures={name: results_file.share(hits) for name, hits in shares.items()},
         notes="The model alone, without the patterns; five folds by the digest of the texts, whose "
         "authors are in all folds. `stamps_dropped`: of the English texts of Tux Paint's stamps, "
         "written by people for pictures, those that patterns or the model take for a refusal, a "

@@ -103,6 +103,8 @@ EARLIER = [
 ]  # fmt: skip
 Half = Literal["first", "second"]
 CAPTIONS = 1000
+# Lists of which both halves may have the same entries.
+SHARED = ("THINGS", "PLACES")
 CLASSES: dict[Half, dict[str, str]] = {
     "first": {
         name: about for module in FIRST for name, about in getattr(module, "CLASSES", {}).items()
@@ -414,7 +416,7 @@ def half_of(name: str, half: Half) -> list[Any]:
     if half == "first":
         return [entry for module in FIRST for entry in getattr(module, name, [])]
     entries = getattr(SECOND, name)
-    if name in ("THINGS", "PLACES"):
+    if name in SHARED:
         return list(entries)
     known = {_folded(entry) for entry in half_of(name, "first")}
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekd import machine
+from edgekd.metrics import wilson_interval
 from edgekd.store import write_json
 
 SCHEMA = 1
@@ -34,6 +36,13 @@ def figure(per_seed: list[float], unit: str, n: int | None = None) -> dict[str, 
         "unit": unit,
         "per_seed": [float(value) for value in values],
     }
+
+
+def share(hits: Iterable[bool]) -> dict[str, Any]:
+    """Returns the share that is true with its Wilson interval."""
+    known = list(hits)
+    low, high = wilson_interval(sum(known), len(known))
+    return figure([sum(known) / len(known)], "share", len(known)) | {"low": low, "high": high}
 
 
 def write(

@@ -145,13 +145,15 @@ def read(folder: Path) -> Stamps:
     paths = [path for path in paths if path.with_suffix(".txt").is_file()]
     if not paths:
         raise SystemExit(f"{folder}: no stamps of {', '.join(KINDS)}. See --help")
-    captions = [
-        path.with_suffix(".txt").read_text(encoding="utf-8").partition("\n")[0].strip()
-        for path in paths
-    ]
+    captions = [english(path.with_suffix(".txt")) for path in paths]
     names = [path.relative_to(folder).as_posix() for path in paths]
     ids = [file_sha256(path) for path in paths]
     return Stamps(names, ids, captions, sorted(set(captions)), _seen(paths))
+
+
+def english(path: Path) -> str:
+    """Returns the English text of a stamp, the first line of its file."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].strip()
 
 
 def embed(gallery: list[str]) -> Texts:
